@@ -1,0 +1,36 @@
+"""What every use case needs to know about one funnel: its settings, keys and sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from funnel.address import base_key, keyed_hash
+
+if TYPE_CHECKING:
+    from funnel.config import Config
+    from funnel.model import Sequence
+    from funnel.schedule import Calendar
+    from funnel.tokens import Keys
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Settings, keys and sequences of one funnel; holds no connection and no clock."""
+
+    config: Config
+    keys: Keys
+    sequences: dict[str, Sequence]
+    calendar: Calendar
+
+    def hash_of(self, key: str) -> str:
+        """Return the keyed hash of a canonical address."""
+        return keyed_hash(self.keys.pepper, key)
+
+    def suppression_hashes(self, key: str) -> tuple[str, ...]:
+        """Return the hashes under which an address may be suppressed: its own, and its base address's (ADR-3)."""
+        return tuple(dict.fromkeys((self.hash_of(key), self.hash_of(base_key(key)))))
+
+    def holder(self, key: str) -> str:
+        """Return the hash that owns a gift: of the base address, unless the settings say otherwise (SEC-25)."""
+        return self.hash_of("gift " + (base_key(key) if self.config.gift.per_base_address else key))

@@ -1,0 +1,123 @@
+"""Signed links: who they are for, what they may do, until when.
+
+A token is ``base64url(key id, expiry, subject, tag)``: 39 characters that hold no address and
+no word about health. Its tag is the first 128 bits of HMAC-SHA-256 over all of it under a key made
+for one purpose, so that a link for one thing opens nothing else. The newest key signs, older ones verify.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import cached_property
+
+from funnel.errors import TokenError
+
+BODY = struct.Struct(">BIQ")
+TAG_BYTES = 16
+TOKEN_BYTES = BODY.size + TAG_BYTES
+#: Expiry is stored in minutes since this moment; 0 means never.
+ORIGIN = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
+
+
+class Purpose(StrEnum):
+    """What a link may do."""
+
+    CONFIRM = "confirm"  #: subject: an enrollment
+    DOWNLOAD = "download"  #: subject: a subscriber
+    UNSUBSCRIBE = "unsubscribe"  #: subject: a subscriber; never expires
+    PREFERENCES = "preferences"
+    FORM = "form"  #: a page was really shown before its button was pressed
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The secrets of one funnel: signing keys, newest first, and the pepper of its keyed hashes."""
+
+    signing: tuple[bytes, ...] = field(repr=False)
+    pepper: bytes = field(repr=False)
+
+    @cached_property
+    def _derived(self) -> dict[tuple[int, Purpose], tuple[bytes, ...]]:
+        found: dict[tuple[int, Purpose], tuple[bytes, ...]] = {}
+        for secret in self.signing:
+            for purpose in Purpose:
+                made = hmac.digest(secret, b"funnel token " + purpose.encode(), "sha256")
+                place = (key_id(secret), purpose)
+                found[place] = (*found.get(place, ()), made)
+        return found
+
+    def purpose_keys(self, kid: int, purpose: Purpose) -> tuple[bytes, ...]:
+        """Return the keys for one purpose that have this id, newest first.
+
+        An id is one byte, so two keys may share it. Raises UnknownTokenError when no key has it.
+        """
+        keys = self._derived.get((kid, purpose))
+        if not keys:
+            raise UnknownTokenError
+        return keys
+
+
+def key_id(secret: bytes) -> int:
+    """Return the byte by which a token names its key."""
+    return hashlib.sha256(b"funnel key id" + secret).digest()[0]
+
+
+def sign(keys: Keys, purpose: Purpose, subject: int, expires: datetime | None = None) -> str:
+    """Return a token for one purpose and one subject; without ``expires`` it is good for ever."""
+    minutes = max(1, (int(expires.timestamp()) - ORIGIN) // 60) if expires else 0
+    kid = key_id(keys.signing[0])
+    body = BODY.pack(kid, minutes, subject)
+    return _encode(body + _tag(keys.purpose_keys(kid, purpose)[0], body))
+
+
+def verify(keys: Keys, purpose: Purpose, token: str, now: datetime) -> int:
+    """Return the subject of a token that is ours, for this purpose, and not expired.
+
+    Raises UnknownTokenError, or ExpiredTokenError when only time is to blame; that one knows the subject.
+    """
+    raw = _decode(token)
+    body, tag = raw[: BODY.size], raw[BODY.size :]
+    kid, minutes, subject = BODY.unpack(body)
+    if not any(hmac.compare_digest(tag, _tag(key, body)) for key in keys.purpose_keys(kid, purpose)):
+        raise UnknownTokenError
+    if minutes and now.timestamp() >= ORIGIN + minutes * 60:
+        raise ExpiredTokenError(subject)
+    return int(subject)
+
+
+class UnknownTokenError(TokenError):
+    """This link is not one of ours, or it was cut short on the way."""
+
+
+class ExpiredTokenError(TokenError):
+    """This link has expired."""
+
+    def __init__(self, subject: int = 0) -> None:
+        super().__init__()
+        self.subject = subject
+
+
+def _tag(key: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, body, "sha256")[:TAG_BYTES]
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(token: str) -> bytes:
+    """Return the bytes of a token of the right length in its one right spelling."""
+    try:
+        raw = base64.b64decode(token.encode("ascii") + b"=" * (-len(token) % 4), b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raise UnknownTokenError from None
+    if len(raw) != TOKEN_BYTES or _encode(raw) != token:
+        raise UnknownTokenError
+    return raw
