@@ -1,0 +1,219 @@
+"""Open the one file strictly, and give out transactions. Contains no query about people or mail."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from funnel.errors import StoreBusyError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+#: "Funl" in ASCII: marks a file as ours, so that another program's database is refused.
+APPLICATION_ID = 0x46756E6C
+#: How many migrations there are; bumped with each one in migrations.py.
+SCHEMA_VERSION = 1
+#: STRICT tables need SQLite 3.37.
+MINIMUM_SQLITE = (3, 37)
+BUSY_SECONDS = 10.0
+
+Row = sqlite3.Row
+
+
+class Database:
+    """One connection to the database file. Not shared between threads."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self.connection = connection
+        self.path = path
+        self._depth = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Database]:
+        """Run a block as one transaction that takes the write lock at once; a nested one joins the outer.
+
+        Durable when it returns (``synchronous=FULL``); rolled back whole when the block raises.
+        """
+        if self._depth:
+            yield self
+            return
+        with translated(self.path):
+            self.connection.execute("BEGIN IMMEDIATE")
+        self._depth = 1
+        try:
+            yield self
+        except BaseException:
+            self.connection.rollback()
+            raise
+        else:
+            self._commit()
+        finally:
+            self._depth = 0
+
+    def _commit(self) -> None:
+        try:
+            with translated(self.path):
+                self.connection.commit()
+        except BaseException:
+            self.connection.rollback()
+            raise
+
+    def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        """Run one statement; faults a person can mend become StoreError."""
+        with translated(self.path):
+            return self.connection.execute(sql, values)
+
+    def one(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Row | None:
+        """Return the first row of a query, or None."""
+        with translated(self.path):
+            row: Row | None = self.connection.execute(sql, values).fetchone()
+        return row
+
+    def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
+        """Return all rows of a query."""
+        with translated(self.path):
+            return self.connection.execute(sql, values).fetchall()
+
+    def value(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """Return the first column of the first row, or None."""
+        row = self.one(sql, values)
+        return row[0] if row else None
+
+    def rewrite(self) -> None:
+        """Write the file anew, without free pages, and empty the log: what was deleted is gone from the disk."""
+        with translated(self.path):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.connection.execute("VACUUM")
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_database(path: Path, *, create: bool = False, readonly: bool = False) -> Database:
+    """Return the open database, migrated to this version.
+
+    Raises StoreError when the file is missing (and ``create`` is false), is another program's, is
+    damaged, is newer than this version, or may not be read or written; StoreBusyError when it is locked.
+    """
+    if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
+        raise StoreError(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}.")
+    if not create and not path.exists():
+        raise StoreError(f"There is no database {path.name} yet; run “funnel init” to make one.")
+    with translated(path):
+        db = Database(_connect(path, create=create, readonly=readonly), path)
+        try:
+            _prepare(db, readonly=readonly)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _connect(path: Path, *, create: bool, readonly: bool) -> sqlite3.Connection:
+    """Return a connection with our pragmas; a new file is readable by its owner only (SEC-23)."""
+    if create and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    mode = "ro" if readonly else "rw"
+    uri = path.resolve().as_uri() + f"?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -16000")
+    return connection
+
+
+def _prepare(db: Database, *, readonly: bool) -> None:
+    """Refuse what is not ours, and bring what is ours up to this version."""
+    ours = db.value("PRAGMA application_id")
+    version = db.value("PRAGMA user_version")
+    if (ours, version) == (APPLICATION_ID, SCHEMA_VERSION):
+        return
+    empty = not db.value("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%sqlite_%'")
+    if ours != APPLICATION_ID and not (empty and version == 0):
+        raise StoreError(f"{db.path.name} is another program's database; name ours in [store] path.")
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            f"{db.path.name} was written by a newer version of Funnel (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); update Funnel to use it."
+        )
+    if readonly:
+        raise StoreError(f"{db.path.name} was made by an older version; run any writing command once to update it.")
+    from funnel.store.migrations import migrate
+
+    migrate(db.path)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn the faults of SQLite that a person can mend into a sentence; others stay bugs."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise _sentence(error, path) from error
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorname", "") in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
+            raise StoreError(
+                f"{path.name} is not a database or is damaged; nothing was sent or changed. "
+                "Restore it from your latest backup."
+            ) from error
+        raise
+
+
+#: By the start of SQLite's error name (its extended names add a suffix).
+SENTENCES = {
+    "SQLITE_BUSY": "{name} is locked by another program; try again in a moment.",
+    "SQLITE_LOCKED": "{name} is locked by another program; try again in a moment.",
+    "SQLITE_READONLY": "{name} cannot be written; check who owns the file and its folder.",
+    "SQLITE_CANTOPEN": "{name} cannot be opened; check that its folder exists and who owns it.",
+    "SQLITE_PERM": "{name} cannot be opened; check who owns the file and its folder.",
+    "SQLITE_FULL": "The disk is full; {name} could not be written. Nothing was lost; free some space.",
+    "SQLITE_IOERR": "The disk failed while {name} was in use; check the disk before going on.",
+}
+
+
+def _sentence(error: sqlite3.OperationalError, path: Path) -> Exception:
+    name = getattr(error, "sqlite_errorname", "") or ""
+    for start, sentence in SENTENCES.items():
+        if name.startswith(start):
+            kind = StoreBusyError if start in {"SQLITE_BUSY", "SQLITE_LOCKED"} else StoreError
+            return kind(sentence.format(name=path.name))
+    return error
+
+
+# --- moments -----------------------------------------------------------------------------------
+
+
+def seconds(moment: datetime) -> int:
+    """Return a moment as it is stored: whole UTC seconds since 1970."""
+    return int(moment.timestamp())
+
+
+def maybe_seconds(moment: datetime | None) -> int | None:
+    """Return a moment as it is stored, None for none."""
+    return None if moment is None else int(moment.timestamp())
+
+
+def moment(stored: int) -> datetime:
+    """Return a stored moment as an aware datetime in UTC."""
+    return datetime.fromtimestamp(stored, UTC)
+
+
+def maybe_moment(stored: int | None) -> datetime | None:
+    """Return a stored moment, None for none."""
+    return None if stored is None else datetime.fromtimestamp(stored, UTC)

@@ -1,0 +1,2 @@
+-- The database, table by table. Moments are UTC seconds since 1970; words are those of funnel.model.
+-- Generated from the migrations by tests/store/test_migrations.py; edit those, not this.
