@@ -1,0 +1,163 @@
+"""Fill a compiled mail for one person and make the message of it.
+
+Deterministic: the same person, mail, version and moment give the same bytes, which retries need (MSG-6).
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from funnel.compose.message import Letter, message_bytes
+from funnel.compose.source import Library, Mail, load_library
+from funnel.compose.template import Compiled, compile_mail, environment
+from funnel.errors import ContentError
+from funnel.model import Kind, Rendered
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+    from pathlib import Path
+
+    from jinja2 import Environment, Template
+
+LARGEST_FIELD = 2_000
+#: How our own ids look; what comes back in a bounce may be anything at all.
+OWN_ID = re.compile(r"([0-9a-f]{1,16})\.([a-z2-7]{16})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Whose name the mails carry."""
+
+    from_name: str
+    from_address: str
+    reply_to: str
+    list_id: str
+    feedback_id: str
+
+    @property
+    def domain(self) -> str:
+        """Return the domain of the sender's address."""
+        return self.from_address.rpartition("@")[2]
+
+
+@dataclass(slots=True)
+class _Parts:
+    compiled: Compiled
+    subjects: list[Template]
+    preheader: Template
+    html: Template
+    text: Template
+
+
+class Composer:
+    """Turns a step and a person's fields into bytes; compiles each mail at most once."""
+
+    def __init__(self, library: Library, sender: Sender, secret: bytes, cache: Path | None = None) -> None:
+        self.library = library
+        self.sender = sender
+        self._secret = secret
+        self._cache = cache
+        self._env: Environment | None = None
+        self._ready: dict[tuple[str, str], _Parts] = {}
+
+    def render(
+        self,
+        sequence: str,
+        name: str,
+        fields: Mapping[str, object],
+        *,
+        to: str,
+        mailing_id: int,
+        date: datetime,
+        prefix: str = "",
+    ) -> Rendered:
+        """Return the message of one mail to one person.
+
+        Raises ContentError when a field is missing or the result may not be sent as it is.
+        """
+        mail = self.library.mail(sequence, name)
+        parts = self._parts(mail)
+        variant = mailing_id % len(parts.subjects)
+        values = {key: _bounded(value) for key, value in fields.items()}
+        values["subject"] = prefix + self._fill(parts.subjects[variant], values, mail)
+        values["preheader"] = self._fill(parts.preheader, values, mail)
+        message_id, funnel_id = self._ids(mailing_id)
+        unsubscribe = "" if mail.kind is Kind.CONFIRM else str(values.get("unsubscribe_url", ""))
+        if not unsubscribe and mail.kind is not Kind.CONFIRM:
+            raise ContentError(f"{mail.file}: it cannot be sent without an unsubscribe link.")
+        letter = Letter(
+            message_id=message_id,
+            date=date,
+            from_name=self.sender.from_name,
+            from_address=self.sender.from_address,
+            to_address=to,
+            reply_to=self.sender.reply_to,
+            subject=str(values["subject"]),
+            html=self._fill(parts.html, values, mail),
+            text=self._fill(parts.text, values, mail),
+            funnel_id=funnel_id,
+            list_id=self.sender.list_id,
+            feedback_id=f"{mail.kind}:{self.sender.feedback_id}",
+            unsubscribe_url=unsubscribe,
+        )
+        return Rendered(message_id, letter.subject, message_bytes(letter), parts.compiled.version)
+
+    def compiled(self, mail: Mail) -> Compiled:
+        """Return the compiled form of a mail."""
+        return self._parts(mail).compiled
+
+    def _parts(self, mail: Mail) -> _Parts:
+        key = (mail.sequence, mail.name)
+        if key not in self._ready:
+            compiled = compile_mail(mail, self.library, self._cache)
+            self._env = self._env or environment()
+            html = self._env
+            plain = html.overlay(autoescape=False)
+            self._ready[key] = _Parts(
+                compiled,
+                [plain.from_string(subject) for subject in compiled.subjects],
+                plain.from_string(compiled.preheader),
+                html.from_string(compiled.html),
+                plain.from_string(compiled.text),
+            )
+        return self._ready[key]
+
+    def _fill(self, template: Template, values: Mapping[str, object], mail: Mail) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return template.render(values)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            raise ContentError(f"{mail.file}: it cannot be filled in: {error}.") from None
+
+    def _ids(self, mailing_id: int) -> tuple[str, str]:
+        """Return the Message-ID and our own id of a mailing: unguessable, the same at every try."""
+        own = f"{mailing_id:x}.{_own_tag(self._secret, mailing_id)}"
+        return f"{own}@{self.sender.domain}", own
+
+
+def mailing_of(funnel_id: str, secret: bytes) -> int | None:
+    """Return the mailing a returned ``X-Funnel-Id`` names, or None when it is not one of ours."""
+    found = OWN_ID.fullmatch(funnel_id.strip())
+    if found is None:
+        return None
+    mailing_id = int(found[1], 16)
+    return mailing_id if hmac.compare_digest(_own_tag(secret, mailing_id), found[2].lower()) else None
+
+
+def _own_tag(secret: bytes, mailing_id: int) -> str:
+    tag = hmac.digest(secret, b"mailing %d" % mailing_id, "sha256")[:10]
+    return base64.b32encode(tag).decode().lower()
+
+
+def _bounded(value: object) -> object:
+    """Return a field no longer than any honest one is."""
+    return value[:LARGEST_FIELD] if isinstance(value, str) else value
+
+
+__all__ = ["Composer", "Sender", "load_library", "mailing_of"]
