@@ -1,0 +1,37 @@
+"""A transport that never fails unless told to, and remembers everything. For tests and simulation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from funnel.model import Delivery, Reply
+
+if TYPE_CHECKING:
+    from funnel.model import Outgoing
+
+
+@dataclass(slots=True)
+class MemoryTransport:
+    """Keeps every accepted message; ``answers`` scripts what it says to an address."""
+
+    accepted: list[Outgoing] = field(default_factory=list)
+    answers: dict[str, list[Reply]] = field(default_factory=dict)
+
+    def open(self) -> None:
+        """Do nothing: memory is there."""
+
+    def answer(self, recipient: str, *replies: Reply) -> None:
+        """Answer the next messages to ``recipient`` with these, one each."""
+        self.answers.setdefault(recipient, []).extend(replies)
+
+    def deliver(self, mail: Outgoing) -> Reply:
+        """Return the scripted answer, or accept."""
+        scripted = self.answers.get(mail.recipient)
+        reply = scripted.pop(0) if scripted else Reply(Delivery.ACCEPTED, 250, "kept in memory", "data")
+        if reply.delivery is Delivery.ACCEPTED:
+            self.accepted.append(mail)
+        return reply
+
+    def close(self) -> None:
+        """Do nothing."""
