@@ -1,0 +1,213 @@
+"""What happened, truthfully: figures whose sums match, and why one person got or did not get a mail. Never writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from funnel import gifts, policy
+from funnel.model import EventKind, MailingStatus, Status
+from funnel.policy import Go, Wait
+from funnel.schedule import zone
+from funnel.store import consents, enrollments, events, figures, mailings, runs, subscribers
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from funnel.context import Context
+    from funnel.model import Enrollment, Sequence, Step, Subscriber
+    from funnel.sender import Sender
+    from funnel.store.database import Database
+    from funnel.store.mailings import Mailing
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """What became of one mail, person by person: ``entered`` is the sum of all the others."""
+
+    sequence: str
+    step: str
+    entered: int  #: people who were ever entered into the sequence
+    by_status: dict[str, int]
+    ahead: int  #: people it is still to come for
+    left: int  #: people whose way ended before it
+
+    @property
+    def adds_up(self) -> bool:
+        """True when everybody who was entered is in exactly one named state (P2)."""
+        return self.entered == sum(self.by_status.values()) + self.ahead + self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The figures of one funnel at one moment."""
+
+    at: datetime
+    people: dict[str, int]
+    funnel: dict[str, int]  #: asked, confirmed, opened the guide, used the gift
+    steps: tuple[StepFigures, ...]
+    gifts: dict[str, int]
+    suppressed: dict[str, int]
+    due_now: int
+    uncertain: int
+    last_run: runs.Run | None
+    last_tick: datetime | None
+
+    @property
+    def adds_up(self) -> bool:
+        """True when no person and no mail is lost from the books."""
+        return all(step.adds_up for step in self.steps)
+
+
+def make_report(db: Database, ctx: Context, now: datetime) -> Report:
+    """Return the figures as they stand at ``now``."""
+    counts = figures.mailings_by_step(db)
+    return Report(
+        at=now,
+        people=_all_words(Status, figures.people_by_status(db)),
+        funnel=_funnel(db),
+        steps=tuple(
+            _step_figures(db, sequence, i, counts)
+            for sequence in ctx.sequences.values()
+            for i in range(len(sequence.steps))
+        ),
+        gifts={str(status): n for status, n in gifts.counts(db).items()},
+        suppressed=events.suppressions(db),
+        due_now=figures.due_count(db, now),
+        uncertain=sum(by.get("uncertain", 0) for by in counts.values()),
+        last_run=runs.latest(db),
+        last_tick=runs.last_tick(db),
+    )
+
+
+def _all_words(words: type[Status], counts: dict[str, int]) -> dict[str, int]:
+    """Return a count for every word, 0 where there is none."""
+    return {str(word): counts.get(str(word), 0) for word in words}
+
+
+def _funnel(db: Database) -> dict[str, int]:
+    """Return how many people took each step of the way; a person counts once."""
+    return {
+        "asked": figures.people_with(db, EventKind.CAPTURED),
+        "confirmed": figures.people_with(db, EventKind.CONFIRMED),
+        "opened the guide": figures.people_with(db, EventKind.DOWNLOADED),
+        "used the gift": figures.people_with(db, EventKind.REDEEMED),
+    }
+
+
+def _step_figures(
+    db: Database, sequence: Sequence, place: int, counts: dict[tuple[str, str], dict[str, int]]
+) -> StepFigures:
+    step = sequence.steps[place].name
+    entered = figures.entered(db, sequence.name)
+    by_status = counts.get((sequence.name, step), {})
+    until = tuple(s.name for s in sequence.steps[: place + 1])
+    ahead = figures.ahead(db, sequence.name, until, step)
+    return StepFigures(sequence.name, step, entered, by_status, ahead, figures.left(db, sequence.name, until, step))
+
+
+# --- why ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One fact about a person: when, what, and the rule behind it."""
+
+    at: datetime | None
+    what: str
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Everything about one person that answers "why did she not get it?"."""
+
+    person: Subscriber
+    tags: tuple[str, ...]
+    gift: str
+    suppressed: str
+    past: tuple[Line, ...]
+    ahead: tuple[Line, ...]
+
+
+def why(db: Database, ctx: Context, sender: Sender, person: Subscriber, now: datetime) -> Answer:
+    """Return what happened to a person, in order, and what is to come with the rule that holds it up."""
+    key = subscribers.key_of(db, person.id)
+    found = events.suppressed(db, *ctx.suppression_hashes(key)) if key else None
+    gift = gifts.of_person(db, ctx, person.id) if key else None
+    past = [*_receipts(db, person), *_mails(db, person), *_events(db, person)]
+    return Answer(
+        person=person,
+        tags=subscribers.tags_of(db, person.id),
+        gift=f"{gift.code} ({gift.status})" if gift else "",
+        suppressed=f"{found[0]} since {found[1]:%Y-%m-%d}" if found else "",
+        past=tuple(sorted(past, key=lambda line: (line.at is None, line.at))),
+        ahead=tuple(_ahead(db, ctx, sender, person, now)),
+    )
+
+
+def _receipts(db: Database, person: Subscriber) -> list[Line]:
+    return [
+        Line(r.at, f"consent {r.act}", ", ".join(filter(None, (r.form, r.page, r.operator, r.detail))))
+        for r in consents.of(db, person.id)
+    ]
+
+
+def _events(db: Database, person: Subscriber) -> list[Line]:
+    shown = {EventKind.DOWNLOADED, EventKind.REDEEMED, EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.DELIVERED}
+    return [Line(e.at, str(e.kind), f"told by {e.source}") for e in events.of(db, person.id) if e.kind in shown]
+
+
+def _mails(db: Database, person: Subscriber) -> list[Line]:
+    return [
+        Line(m.finished_at or m.claimed_at, f"{e.sequence}/{m.step} {m.status}", _mail_reason(m, person))
+        for e in enrollments.of(db, person.id)
+        for m in mailings.of_enrollment(db, e.id)
+    ]
+
+
+def _mail_reason(mailing: Mailing, person: Subscriber) -> str:
+    if mailing.status is MailingStatus.SENT:
+        return f"the server said: {mailing.reply}" if mailing.reply else mailing.reason
+    if mailing.status is MailingStatus.DEFERRED and mailing.retry_at:
+        again = mailing.retry_at.astimezone(zone(person.zone))
+        return f"{mailing.reason}; goes again {again:%d %b %H:%M} ({mailing.reply or 'no answer'})"
+    return "; ".join(filter(None, (mailing.reason, mailing.reply)))
+
+
+def _ahead(db: Database, ctx: Context, sender: Sender, person: Subscriber, now: datetime) -> list[Line]:
+    """Return what comes next on each open way, and why the ended ones ended."""
+    lines: list[Line] = []
+    for enrollment in enrollments.of(db, person.id):
+        sequence = ctx.sequences.get(enrollment.sequence)
+        if enrollment.next_at is None or sequence is None:
+            lines.append(Line(None, f"{enrollment.sequence}: nothing more to come", enrollment.ended or "ended"))
+        else:
+            lines.append(_next_line(sender, enrollment, now))
+            lines += _later(sequence, enrollment)
+    return lines
+
+
+def _next_line(sender: Sender, enrollment: Enrollment, now: datetime) -> Line:
+    """Return the next step with the rule that decides about it, judged for the moment it is due."""
+    at = max(enrollment.next_at or now, now)
+    verdict = sender.decide(sender.due_of(enrollment), at)
+    what = f"{enrollment.sequence}/{enrollment.next_step}"
+    if isinstance(verdict, Go):
+        return Line(at, what, "due now: goes with the next run" if at == now else "planned for then")
+    if isinstance(verdict, Wait):
+        return Line(verdict.until, what, f"waits: {verdict.reason}")
+    word = "will be left out" if isinstance(verdict, policy.Skip) else "will end the series"
+    return Line(at, what, f"as things stand it {word}: {verdict.reason}")
+
+
+def _later(sequence: Sequence, enrollment: Enrollment) -> list[Line]:
+    """Return the steps after the next one, without a time: each is planned when the one before has gone."""
+    names = [step.name for step in sequence.steps]
+    place = names.index(enrollment.next_step) if enrollment.next_step in names else len(names)
+    return [Line(None, f"{sequence.name}/{step.name}", _after(step)) for step in sequence.steps[place + 1 :]]
+
+
+def _after(step: Step) -> str:
+    condition = "" if step.when == "always" else f", if {step.when}"
+    return f"day {step.days}{condition}"
