@@ -1,0 +1,214 @@
+"""Commands about mail: send, preview, test, outbox, bounces."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from funnel.cli.output import (
+    json_option,
+    now_option,
+    on_terminal,
+    open_file,
+    print_json,
+    say,
+    table,
+    the_funnel,
+    the_moment,
+)
+from funnel.errors import FunnelError, TransportError
+from funnel.model import MailingStatus
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from funnel.app import Funnel
+    from funnel.sender import Sender
+
+
+@click.command("send")
+@click.option("--dry-run", is_flag=True, help="Only say what would go to whom, and why; nothing is changed.")
+@click.option("--limit", type=click.IntRange(0), default=0, metavar="N", help="Deal with at most N steps; 0 is all.")
+@click.option("--quiet", is_flag=True, help="Say nothing when nothing was due; for cron.")
+@json_option
+@now_option
+def send_command(*, dry_run: bool, limit: int, quiet: bool, as_json: bool, at: str | None) -> int:
+    """Send what is due now. Safe to run every minute, and twice at once.
+
+    \b
+    Example:  funnel send --dry-run
+    Exit:     0 done, 1 the server refuses us as a sender, 75 no mail could go, try later
+    """
+    funnel = the_funnel()
+    if dry_run:
+        return _dry_run(funnel, the_moment(at, funnel), limit, as_json=as_json)
+    if at:
+        raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
+    with funnel.session() as db:
+        sender = funnel.sender(db)
+        try:
+            _watch(sender, limit or funnel.config.sending.per_run)
+        except TransportError as error:
+            _summary(sender, as_json=as_json, quiet=quiet)
+            say_error(f"Error: {error}")
+            return error.exit_code
+        _summary(sender, as_json=as_json, quiet=quiet)
+        if sender.halted:
+            say_error(sender.halted)
+        return 1 if sender.halted else 0
+
+
+def say_error(text: str) -> None:
+    """Print one line to standard error."""
+    click.echo(text, err=True)
+
+
+def _watch(sender: Sender, limit: int) -> None:
+    """Send, with a progress bar when a person is watching."""
+    if not on_terminal():
+        for _ in sender.send_due(limit):
+            pass
+        return
+    from funnel.store.figures import due_count
+
+    total = min(due_count(sender.db, sender.clock()), limit or sys.maxsize)
+    with click.progressbar(sender.send_due(limit), length=total, label="Sending", show_pos=True) as outcomes:
+        for _ in outcomes:
+            pass
+
+
+def _summary(sender: Sender, *, as_json: bool, quiet: bool) -> None:
+    counts = {str(status): sender.tally[status] for status in MailingStatus if status is not MailingStatus.SENDING}
+    if as_json:
+        print_json({**counts, "halted": sender.halted})
+    elif sender.tally.total:
+        say(", ".join(f"{n} {word}" for word, n in counts.items() if n) + ".")
+    elif not quiet:
+        say("Nothing is due.")
+
+
+def _dry_run(funnel: Funnel, now: datetime, limit: int, *, as_json: bool) -> int:
+    with funnel.session(readonly=True) as db:
+        planned = funnel.sender(db).would_send(now, limit)
+        people = {item.subscriber_id: funnel.shown_address(db, item.subscriber_id) for item in planned}
+    if as_json:
+        print_json([{**asdict(item), "to": people[item.subscriber_id]} for item in planned])
+    elif not planned:
+        say("Nothing is due.")
+    else:
+        head = ["to", "mail", "would", "why"]
+        table(head, [(people[i.subscriber_id], f"{i.sequence}/{i.step}", i.would, i.why) for i in planned])
+        say(f"\n{len(planned)} due at {now:%Y-%m-%d %H:%M} UTC. Nothing was sent or changed.")
+    return 0
+
+
+# --- looking at mails --------------------------------------------------------------------------
+
+
+@click.command("preview")
+@click.argument("mail", required=False)
+@click.option("--all", "every", is_flag=True, help="Every mail of every sequence.")
+@click.option("--as", "email", metavar="EMAIL", help="Filled in for this person; else for a sample person.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("preview"), show_default=True, help="Folder.")
+@click.option("--open", "show", is_flag=True, help="Open the page in your browser.")
+def preview_command(mail: str | None, *, every: bool, email: str | None, out: Path, show: bool) -> int:
+    """Write a page that shows MAIL as html, text and raw. Nothing is sent or recorded.
+
+    \b
+    Example:  funnel preview series/guide --open
+    """
+    from funnel.preview import write_preview
+
+    funnel = the_funnel()
+    if bool(mail) == every:
+        raise click.UsageError("Name one mail, like series/guide, or give --all.")
+    mails = list(funnel.library.mails.values()) if every else [funnel.library.find(mail or "")]
+    page = write_preview(funnel, mails, out, email=email)
+    say(f"{len(mails)} {'mail' if len(mails) == 1 else 'mails'} written to {page}.")
+    if show:
+        open_file(page)
+    return 0
+
+
+@click.command("test")
+@click.argument("mail", required=False)
+@click.option("--all", "every", is_flag=True, help="Every mail of every sequence.")
+@click.option("--to", "to", required=True, metavar="ME", help="Where the marked copy goes.")
+def test_command(mail: str | None, *, every: bool, to: str) -> int:
+    """Send a copy marked [TEST] to yourself. Its links do nothing to anybody; nothing is recorded.
+
+    \b
+    Example:  funnel test series/guide --to me@clinic.example
+    """
+    from funnel.preview import send_tests
+
+    funnel = the_funnel()
+    if bool(mail) == every:
+        raise click.UsageError("Name one mail, like series/guide, or give --all.")
+    mails = list(funnel.library.mails.values()) if every else [funnel.library.find(mail or "")]
+    replies = send_tests(funnel, mails, to)
+    for name, reply in replies:
+        say(f"{name}: {reply.delivery} ({reply})")
+    return 0 if all(reply.delivery == "accepted" for _, reply in replies) else 1
+
+
+# --- what is open ------------------------------------------------------------------------------
+
+
+@click.group("outbox")
+def outbox_command() -> None:
+    """Mail that is deferred, held or of unknown fate.
+
+    \b
+    Example:  funnel outbox list --json
+    """
+
+
+@outbox_command.command("list")
+@json_option
+def outbox_list(*, as_json: bool) -> int:
+    """List every mail that is not settled: to whom, since when, why.
+
+    \b
+    Example:  funnel outbox list
+    """
+    funnel = the_funnel()
+    with funnel.session(readonly=True) as db:
+        rows = funnel.open_mail(db)
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        say("Every mail is settled.")
+    else:
+        table(["id", "to", "mail", "status", "since", "again", "why"], [tuple(row.values()) for row in rows])
+    return 0
+
+
+@click.command("bounces")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@json_option
+def bounces_command(files: tuple[Path, ...], *, as_json: bool) -> int:
+    """Take in bounce messages: FILES in raw mail form, or - for standard input.
+
+    \b
+    Example:  funnel bounces bounce.eml
+    Exit:     0 done, 1 nothing in them was about mail of ours
+    """
+    funnel = the_funnel()
+    results = []
+    for file in files:
+        try:
+            raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        except OSError as error:
+            raise FunnelError(f"{file.name} cannot be read: {error.strerror}.") from None
+        results.append((str(file), funnel.take_in_bounce(raw)))
+    if as_json:
+        print_json([{"file": file, "result": result} for file, result in results])
+    else:
+        for file, result in results:
+            say(f"{file}: {result}")
+    return 0 if any("recorded" in result for _, result in results) else 1

@@ -1,0 +1,88 @@
+"""Make a new funnel in a folder: settings, keys, database, and the clinic's own copy of mails and guide."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+from funnel.config import load_config, secret_file
+from funnel.errors import ConfigError
+from funnel.samples import sample_folder
+from funnel.store.database import open_database
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from funnel.config import Config
+
+#: What ``init`` may ask, as (key in funnel.toml, question).
+QUESTIONS = (
+    ("clinic.name", "Name of the clinic"),
+    ("clinic.postal_address", "Postal address (the law wants it in every mail)"),
+    ("clinic.from_name", "Whose name mails carry"),
+    ("clinic.from_address", "Address mails come from"),
+    ("clinic.phone", "Telephone"),
+    ("clinic.website", "Website"),
+    ("clinic.time_zone", "Time zone, like America/Chicago"),
+    ("site.base_url", "Address of these pages, like https://go.clinic.com"),
+)
+
+
+def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
+    """Return the settings of a new funnel in ``folder``, which works as it is.
+
+    Existing files are never written over: raises ConfigError when there is a funnel already, or
+    when an answer cannot work; then nothing is left behind.
+    """
+    settings = folder / "funnel.toml"
+    if settings.exists():
+        raise ConfigError(f"There is a funnel in {folder} already; its funnel.toml was left as it is.")
+    source = sample_folder()
+    text = with_answers((source / "funnel.toml").read_text("utf-8"), answers or {})
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = folder / "funnel.toml.new"
+    draft.write_text(text, "utf-8")
+    try:
+        config = load_config(draft)
+        for name in ("emails", "guide"):
+            if not (folder / name).exists():
+                shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        _write_keys(secret_file(config))
+        open_database(config.path(config.store.path), create=True).close()
+        draft.replace(settings)
+    finally:
+        draft.unlink(missing_ok=True)
+    return load_config(settings)
+
+
+def _write_keys(file: Path) -> None:
+    """Write a fresh signing key that only its owner can read; keys that are there are kept."""
+    if file.exists():
+        return
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+        handle.write(secrets.token_hex(32) + "\n")
+
+
+def with_answers(toml: str, answers: Mapping[str, str]) -> str:
+    """Return the settings text with some values replaced, comments and order kept."""
+    section = ""
+    lines = toml.split("\n")
+    for i, line in enumerate(lines):
+        heading = re.fullmatch(r"\[([a-z.]+)\]\s*", line)
+        section = heading[1] if heading else section
+        setting = re.match(r"([a-z_]+) = ", line)
+        key = f"{section}.{setting[1]}" if setting else ""
+        if key in answers:
+            lines[i] = f"{key.rpartition('.')[2]} = {_quoted(answers[key])}"
+    return "\n".join(lines)
+
+
+def _quoted(value: str) -> str:
+    """Return a TOML basic string."""
+    import json
+
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
