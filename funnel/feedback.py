@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from funnel.model import Event, EventKind, MailingStatus, Receipt, Status
-from funnel.policy import status_after
+from funnel.policy import Fault, fault_of, status_after
 from funnel.store import consents, enrollments, events, mailings, subscribers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from funnel.context import Context
+    from funnel.inbound import Report
     from funnel.model import Subscriber
     from funnel.store.database import Database
 
@@ -21,6 +22,19 @@ REASON = {
     Status.UNSUBSCRIBED: "unsubscribed",
     Status.COMPLAINED: "complained",
     Status.ERASED: "erased",
+}
+
+#: What staff read about a report that is no failure.
+TOLD = {
+    EventKind.DEFERRED: "a delay, nothing stops",
+    EventKind.DELIVERED: "delivered",
+    EventKind.COMPLAINED: "complained, no more mail goes to this person",
+    EventKind.AUTORESPONDED: "an automatic answer, nothing stops",
+}
+UNDELIVERED = {
+    Fault.MAILBOX: "the mailbox was full or busy",
+    Fault.CONTENT: "this mail was refused",
+    Fault.SENDER: "we are refused as a sender (check SPF, DKIM and the server's reputation)",
 }
 
 
@@ -37,11 +51,53 @@ def apply(db: Database, ctx: Context, event: Event, now: datetime) -> bool:
     return True
 
 
+def take_in(db: Database, ctx: Context, report: Report, now: datetime) -> str:
+    """Take in what a returned message reports and return, in words, what came of it.
+
+    A complaint stops the person at once. A bounce stops them only when it says that the address is dead
+    (BNC-2), and only when it is about the very address we mailed (BNC-8).
+    """
+    mailing = mailings.by_id(db, report.mailing_id)
+    enrollment = enrollments.by_id(db, mailing.enrollment_id) if mailing else None
+    person = subscribers.by_id(db, enrollment.subscriber_id) if enrollment else None
+    if person is None:
+        return "about no mail of ours"
+    if not _is_about(report, person, subscribers.key_of(db, person.id)):
+        return "about somebody else than the mail was for; ignored"
+    kind, words = _meaning(report)
+    event = Event(report.source, report.event_id, kind, now, person.id, report.mailing_id, report.raw)
+    return f"recorded: {words}" if apply(db, ctx, event, now) else "recorded before"
+
+
+def _is_about(report: Report, person: Subscriber, key: str) -> bool:
+    """True when a report names the person's address; a complaint or an automatic answer need not name any."""
+    if report.kind in {EventKind.COMPLAINED, EventKind.AUTORESPONDED}:
+        return True
+    return bool(key) and report.recipient.lower() in {key, person.email.lower()}
+
+
+def _meaning(report: Report) -> tuple[EventKind, str]:
+    """Return what is recorded of a report, and how staff read it."""
+    if report.kind is not EventKind.BOUNCED:
+        return report.kind, TOLD[report.kind]
+    fault = _fault(report)
+    if fault is Fault.ADDRESS:
+        return EventKind.BOUNCED, "bounced, the address does not exist"
+    return EventKind.REJECTED, f"not delivered, {UNDELIVERED[fault]}; nothing stops"
+
+
+def _fault(report: Report) -> Fault:
+    """Return whose fault a failed delivery is; a status that only says "failed" leaves it to the server's words."""
+    status = "" if report.status.endswith(".0.0") else report.status
+    return fault_of(400 if report.status.startswith("4.") else 550, f"{status} {report.diagnostic}", "rcpt")
+
+
 def _evidence(db: Database, event: Event, now: datetime) -> None:
     """Settle a mail of unknown fate by an event that could only follow its arrival at a server."""
     proof = {EventKind.DELIVERED, EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.OPENED, EventKind.CLICKED}
     mailing = mailings.by_id(db, event.mailing_id) if event.mailing_id is not None else None
-    if mailing and event.kind in proof and mailing.status in {MailingStatus.UNCERTAIN, MailingStatus.HELD}:
+    proven = event.kind in proof or event.source == "dsn"
+    if mailing and proven and mailing.status in {MailingStatus.UNCERTAIN, MailingStatus.HELD}:
         mailings.settle_by_evidence(db, mailing.id, f"{event.source} said {event.kind}", now)
 
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ TAG_BYTES = 16
 TOKEN_BYTES = BODY.size + TAG_BYTES
 #: Expiry is stored in minutes since this moment; 0 means never.
 ORIGIN = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
+#: What a mail's header ``X-Funnel-Id`` holds: the mailing in hexadecimal digits, and 80 bits that prove it ours.
+FUNNEL_ID = re.compile(r"(0|[1-9a-f][0-9a-f]{0,14})\.([a-z2-7]{16})")
 
 
 class Purpose(StrEnum):
@@ -121,3 +124,21 @@ def _decode(token: str) -> bytes:
     if len(raw) != TOKEN_BYTES or _encode(raw) != token:
         raise UnknownTokenError
     return raw
+
+
+# --- the mark of a mail ------------------------------------------------------------------------
+
+
+def funnel_id(secret: bytes, mailing_id: int) -> str:
+    """Return our own id of a mailing: nobody else can make one, and it is the same at every try."""
+    tag = hmac.digest(secret, b"mailing %d" % mailing_id, "sha256")[:10]
+    return f"{mailing_id:x}." + base64.b32encode(tag).decode().lower()
+
+
+def mailing_of(secret: bytes, text: str) -> int | None:
+    """Return the mailing that a returned ``X-Funnel-Id`` names, or None when it is not one of ours."""
+    found = FUNNEL_ID.fullmatch(text.strip().lower())
+    if found is None:
+        return None
+    mailing_id = int(found[1], 16)
+    return mailing_id if hmac.compare_digest(funnel_id(secret, mailing_id), found[0]) else None
