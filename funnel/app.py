@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -130,6 +131,16 @@ class Funnel:
             return {}
         return {str(k): int(v) for k, v in pages.get("anchors", pages).items() if isinstance(v, int)}
 
+    @cached_property
+    def guide_length(self) -> int | None:
+        """Return how many pages the guide has, as its plan says and its build keeps; None when there is no plan."""
+        try:
+            plan = tomllib.loads((self.config.path(self.config.content.guide) / "guide.toml").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        pages = plan.get("pages")
+        return pages if isinstance(pages, int) else None
+
     def fields(self, db: Database, due: Due, now: datetime) -> Mapping[str, object]:
         """Return every field a mail may name, for one person; all are text, and empty where they do not apply."""
         person = due.subscriber
@@ -173,6 +184,8 @@ class Funnel:
         site = self.config.site.base_url.partition("://")[2]
         if asking:
             return f"Somebody, we think you, typed this address at {site} to get our guide."
+        if person.source.startswith("import "):
+            return f"You get this because you told {self.config.clinic.name} that you would like to."
         since = f" on {self.day(person.confirmed_at, person)}" if person.confirmed_at else ""
         return f"You get this because you asked for our guide at {site} and confirmed it{since}."
 
@@ -355,7 +368,7 @@ class Funnel:
         return GuideSettings(
             title=g.title, edition=g.edition, reviewer=g.reviewer, clinic_name=c.name, address=c.postal_address,
             phone=c.phone, website=c.website, booking_url=c.booking_url, gift_name=self.config.gift.name,
-            guide_url=self.links.home,
+            guide_url=self.config.site.base_url + "/",
         )  # fmt: skip
 
     def build_guide(self) -> Built:

@@ -181,7 +181,13 @@ class Config:
     tracking: Tracking = field(default_factory=Tracking)
     retention: Retention = field(default_factory=Retention)
     alerts: Alerts = field(default_factory=Alerts)
-    folder: str = "."  #: set by ``load_config``; never written in the file
+    folder: str = "."  #: set by ``load_config``; never written in the file, like ``name``
+    name: str = DEFAULT_FILE
+
+    @property
+    def file(self) -> Path:
+        """Return the settings file itself."""
+        return Path(self.folder, self.name)
 
     def path(self, setting: str) -> Path:
         """Return a path from the settings, relative to the settings file's folder."""
@@ -237,12 +243,13 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{name} is not valid TOML: {error}. Mend that line and try again.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name} cannot be read: {error}.") from None
-    if "folder" in table:
-        raise ConfigError(f"{name}: folder is no setting of ours; delete the line.")
+    for reserved in ("folder", "name"):
+        if reserved in table:
+            raise ConfigError(f"{name}: {reserved} is no setting of ours; delete the line.")
     for section in ("clinic", "site"):
         if section not in table:
             raise ConfigError(f"{name}: the section [{section}] is missing; “funnel init” writes one to start from.")
-    config = replace(fill(Config, table, "", name), folder=str(path.parent.resolve()))
+    config = replace(fill(Config, table, "", name), folder=str(path.parent.resolve()), name=name)
     _check(config, name)
     return config
 

@@ -12,6 +12,7 @@ from funnel.config import load_config, secret_file
 from funnel.errors import ConfigError
 from funnel.samples import sample_folder
 from funnel.store.database import open_database
+from funnel.store.tick import leave_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +57,7 @@ def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
         draft.replace(settings)
     finally:
         draft.unlink(missing_ok=True)
+    leave_note(str(settings), str(config.path(config.store.path)))
     return load_config(settings)
 
 

@@ -151,7 +151,7 @@ SENDER_CODES = re.compile(r"[45]\.7\.(2[3-9]|3[0-2]|515)")
 #: The enhanced code of a reply, not a piece of an IP address or a version in it.
 ENHANCED = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
 #: Addresses and links quoted back: what stands in them says nothing.
-QUOTED = re.compile(r"<[^<>]*>|\S+@\S+|https?://\S+")
+QUOTED = re.compile(r"<[^<>]*>|\S+@\S+|https?://\S+", re.IGNORECASE)
 #: The reply is about who we are, even when it says that something does not exist.
 ABOUT_US = re.compile(
     r"\b(sender (address|domain|host|verif\w+|id|rejected|denied|unknown)|envelope sender|mail ?from"
@@ -180,7 +180,7 @@ FULL_TEXT = re.compile(
 )
 NOT_FOR_US = re.compile(r"polic(y|ies)\b|access denied|relay", re.IGNORECASE)
 CONTENT_TEXT = re.compile(r"(spam|content|virus|line too long|8bit|smtputf8)", re.IGNORECASE)
-SIZE_TEXT = re.compile(r"(message|mail).{0,20}(too (large|big)|size|length)", re.IGNORECASE)
+SIZE_TEXT = re.compile(r"\b(message|mail)\b.{0,20}(too (large|big)|size|length)", re.IGNORECASE)
 
 
 def fault_of(code: int, text: str, stage: str) -> Fault:

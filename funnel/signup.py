@@ -6,7 +6,6 @@ the sender to pick up, if any.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from funnel.enroll import enter
 from funnel.errors import NotFoundError
 from funnel.model import Event, EventKind, Receipt, Status, Subscriber
 from funnel.policy import ASK_AGAIN_AFTER, ASK_AT_MOST, may_ask_again
+from funnel.profile import LOCALE, PAGE, clean_name, matching
 from funnel.store import consents, enrollments, events, mailings, subscribers
 from funnel.store import gifts as gift_rows
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from funnel.store.database import Database
 
 FORM = "guide-form-1"
-LOCALE = re.compile(r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,2}")
-PAGE = re.compile(r"/[A-Za-z0-9._~/-]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +68,8 @@ def _person(db: Database, ctx: Context, address: Address, request: Request, now:
         db,
         address,
         zone=request.zone if is_zone(request.zone) else ctx.config.clinic.time_zone,
-        locale=_matching(LOCALE, request.locale) or ctx.config.clinic.locale,
-        source=_matching(PAGE, request.page),
+        locale=matching(LOCALE, request.locale) or ctx.config.clinic.locale,
+        source=matching(PAGE, request.page),
         name=clean_name(request.name) if ctx.config.signup.name_field else "",
         now=now,
     )
@@ -83,24 +81,12 @@ def _receipt(request: Request, now: datetime) -> Receipt:
         at=now,
         wording=request.wording,
         form=request.form,
-        page=_matching(PAGE, request.page),
-        locale=_matching(LOCALE, request.locale),
+        page=matching(PAGE, request.page),
+        locale=matching(LOCALE, request.locale),
         ip=request.ip,
         agent=request.agent,
         marketing=request.marketing,
     )
-
-
-def _matching(pattern: re.Pattern[str], text: str) -> str:
-    """Return the text when it is what it should be, else nothing."""
-    return text if pattern.fullmatch(text) else ""
-
-
-def clean_name(name: str) -> str:
-    """Return a given name fit for a greeting, or nothing: no links, no controls, 60 characters (SEC-3)."""
-    shown = " ".join("".join(c if c.isprintable() else " " for c in name).split())
-    suspicious = re.search(r"://|www\.|@|[<>{}\\]|\.\w{2,}/", shown, re.IGNORECASE)
-    return "" if suspicious or len(shown) > 60 else shown
 
 
 def _enter(db: Database, ctx: Context, person: Subscriber, address: Address, now: datetime) -> Enrollment | None:

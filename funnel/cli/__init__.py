@@ -27,28 +27,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def _nothing_due() -> bool:
     """True when the database says so; False sends whoever asks to the full command, which explains faults."""
-    import tomllib
-    from datetime import UTC, datetime
-    from pathlib import Path
+    import time
 
-    from funnel.errors import FunnelError
-    from funnel.store.database import open_database
-    from funnel.store.enrollments import anything_due
-    from funnel.store.runs import tick
+    from funnel.store.tick import nothing_due
 
-    file = Path(os.environ.get("FUNNEL_CONFIG") or "funnel.toml")
-    now = datetime.now(UTC)
-    try:
-        settings = tomllib.loads(file.read_text("utf-8"))
-        path = file.parent / settings.get("store", {}).get("path", "funnel.db")
-        db = open_database(path)
-        try:
-            if anything_due(db, now):
-                return False
-            with db.transaction():
-                tick(db, now)
-        finally:
-            db.close()
-    except (FunnelError, OSError, ValueError, AttributeError, TypeError):
-        return False
-    return True
+    return nothing_due(os.environ.get("FUNNEL_CONFIG") or "funnel.toml", int(time.time()))

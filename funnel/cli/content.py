@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from funnel.cli.output import json_option, open_file, print_json, say, table, the_funnel
+from funnel.cli.output import json_option, open_file, print_json, say, table, the_funnel, write_new
 from funnel.errors import ArticleError
 from funnel.model import Level
 
@@ -77,6 +77,39 @@ def guide_open() -> int:
     return 0
 
 
+@guide_command.command("sheet")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/guide/sheet.png"), show_default=True)
+@click.option("--pages", default="", metavar="LIST", help="Only these, like 1,36-37; else all.")
+@click.option("--ppi", type=click.IntRange(20, 200), default=40, show_default=True, help="Dots per inch.")
+def guide_sheet(out: Path, *, pages: str, ppi: int) -> int:
+    """Draw all pages side by side in one PNG picture.
+
+    \b
+    Example:  funnel guide sheet --pages 1,36-37 --out spread.png --ppi 70
+    """
+    from funnel.guide.sheet import sheet
+
+    funnel = the_funnel()
+    wanted = _numbers(pages)
+    source = funnel.config.path(funnel.config.content.guide)
+    picture = sheet(source, funnel.guide_settings, pages=wanted, columns=min(12, len(wanted) or 12), ppi=ppi)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_new(out, picture, force=True)
+    say(f"{len(wanted) or 'All'} pages drawn: {out}")
+    return 0
+
+
+def _numbers(text: str) -> list[int]:
+    """Return "1,36-37" as numbers; raises UsageError."""
+    found: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.partition("-")
+        if not (first.strip().isdigit() and (last.strip().isdigit() or not dash)):
+            raise click.UsageError(f"--pages takes numbers like 1,36-37, not “{text}”.")
+        found += range(int(first), int(last or first) + 1)
+    return found
+
+
 # --- the article -------------------------------------------------------------------------------
 
 
@@ -113,11 +146,11 @@ def article_sections(file: Path, *, remember: bool, as_json: bool) -> int:
     \b
     Example:  funnel article sections emails/article.md
     """
-    from funnel.article import memory_path, read_article, read_memory, write_memory
+    from funnel.article import read_article, read_memory, write_memory
 
-    article = read_article(_text(file), name=file.name, remembered=read_memory(memory_path(file)))
+    article = read_article(_text(file), name=file.name, remembered=read_memory(file))
     if remember:
-        write_memory(memory_path(file), article)
+        write_memory(file, article)
     if as_json:
         print_json(article)
         return 0
@@ -139,11 +172,11 @@ def article_draft(file: Path, *, folder: Path, link: str) -> int:
     \b
     Example:  funnel article draft article.md --into emails/series
     """
-    from funnel.article import memory_path, read_article, read_memory
+    from funnel.article import read_article, read_memory
     from funnel.drafts import write_drafts
 
     base = link or the_funnel().config.content.article_url
-    article = read_article(_text(file), name=file.name, remembered=read_memory(memory_path(file)))
+    article = read_article(_text(file), name=file.name, remembered=read_memory(file))
     for line in write_drafts(article, folder, base):
         say(line)
     return 0
@@ -158,9 +191,9 @@ def article_diff(file: Path, *, as_json: bool) -> int:
     \b
     Example:  funnel article diff emails/article.md
     """
-    from funnel.article import diff_articles, memory_path, read_article, read_memory
+    from funnel.article import diff_articles, read_article, read_memory
 
-    remembered = read_memory(memory_path(file))
+    remembered = read_memory(file)
     article = read_article(_text(file), name=file.name, remembered=remembered)
     changes = [change for change in diff_articles(remembered, article) if change.kind != "unchanged"]
     mails = the_funnel().library.mails.values()

@@ -22,6 +22,7 @@ from funnel.cli.output import (
 )
 from funnel.errors import FunnelError, TransportError
 from funnel.model import MailingStatus
+from funnel.store.tick import leave_note
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -48,6 +49,7 @@ def send_command(*, dry_run: bool, limit: int, quiet: bool, as_json: bool, at: s
         return _dry_run(funnel, the_moment(at, funnel), limit, as_json=as_json)
     if at:
         raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
+    leave_note(str(funnel.config.file), str(funnel.database_path))
     with funnel.session() as db:
         sender = funnel.sender(db)
         try:
@@ -209,6 +211,6 @@ def bounces_command(files: tuple[Path, ...], *, as_json: bool) -> int:
     if as_json:
         print_json([{"file": file, "result": result} for file, result in results])
     else:
-        for file, result in results:
-            say(f"{file}: {result}")
+        for name, result in results:
+            say(f"{name}: {result}")
     return 0 if any("recorded" in result for _, result in results) else 1

@@ -12,7 +12,7 @@ from funnel.cli.output import json_option, on_terminal, open_file, print_json, s
 from funnel.model import Level
 
 if TYPE_CHECKING:
-    from funnel.demo import Story
+    from funnel.demo.story import Story
 
 
 @click.command("init")
@@ -36,7 +36,7 @@ def init_command(folder: Path, *, defaults: bool, given: tuple[str, ...], no_gui
         answers |= {key: click.prompt(text, default=answers.get(key, "")) for key, text in QUESTIONS}
         answers = {key: value for key, value in answers.items() if value}
     config = found(folder, answers)
-    say(f"A new funnel is in {folder or '.'}: funnel.toml, emails/, guide/, the database and its keys.")
+    say(f"A new funnel is in {folder}: funnel.toml, emails/, guide/, the database and its keys.")
     if not no_guide:
         funnel = Funnel(config)
         built = funnel.build_guide()

@@ -5,9 +5,6 @@ Deterministic: the same person, mail, version and moment give the same bytes, wh
 
 from __future__ import annotations
 
-import base64
-import hmac
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +13,7 @@ from funnel.compose.source import Library, Mail, load_library
 from funnel.compose.template import Compiled, compile_mail, environment
 from funnel.errors import ContentError
 from funnel.model import Kind, Rendered
+from funnel.tokens import funnel_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment, Template
 
 LARGEST_FIELD = 2_000
-#: How our own ids look; what comes back in a bounce may be anything at all.
-OWN_ID = re.compile(r"([0-9a-f]{1,16})\.([a-z2-7]{16})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +82,7 @@ class Composer:
         values = {key: _bounded(value) for key, value in fields.items()}
         values["subject"] = prefix + self._fill(parts.subjects[variant], values, mail)
         values["preheader"] = self._fill(parts.preheader, values, mail)
-        message_id, funnel_id = self._ids(mailing_id)
+        message_id, own_id = self._ids(mailing_id)
         unsubscribe = "" if mail.kind is Kind.CONFIRM else str(values.get("unsubscribe_url", ""))
         if not unsubscribe and mail.kind is not Kind.CONFIRM:
             raise ContentError(f"{mail.file}: it cannot be sent without an unsubscribe link.")
@@ -100,7 +96,7 @@ class Composer:
             subject=str(values["subject"]),
             html=self._fill(parts.html, values, mail),
             text=self._fill(parts.text, values, mail),
-            funnel_id=funnel_id,
+            funnel_id=own_id,
             list_id=self.sender.list_id,
             feedback_id=f"{mail.kind}:{self.sender.feedback_id}",
             unsubscribe_url=unsubscribe,
@@ -137,22 +133,8 @@ class Composer:
 
     def _ids(self, mailing_id: int) -> tuple[str, str]:
         """Return the Message-ID and our own id of a mailing: unguessable, the same at every try."""
-        own = f"{mailing_id:x}.{_own_tag(self._secret, mailing_id)}"
+        own = funnel_id(self._secret, mailing_id)
         return f"{own}@{self.sender.domain}", own
-
-
-def mailing_of(funnel_id: str, secret: bytes) -> int | None:
-    """Return the mailing a returned ``X-Funnel-Id`` names, or None when it is not one of ours."""
-    found = OWN_ID.fullmatch(funnel_id.strip())
-    if found is None:
-        return None
-    mailing_id = int(found[1], 16)
-    return mailing_id if hmac.compare_digest(_own_tag(secret, mailing_id), found[2].lower()) else None
-
-
-def _own_tag(secret: bytes, mailing_id: int) -> str:
-    tag = hmac.digest(secret, b"mailing %d" % mailing_id, "sha256")[:10]
-    return base64.b32encode(tag).decode().lower()
 
 
 def _bounded(value: object) -> object:
@@ -160,4 +142,4 @@ def _bounded(value: object) -> object:
     return value[:LARGEST_FIELD] if isinstance(value, str) else value
 
 
-__all__ = ["Composer", "Sender", "load_library", "mailing_of"]
+__all__ = ["Composer", "Sender", "load_library"]

@@ -28,6 +28,10 @@ ALLOWED_HEADERS = {
     "from", "to", "reply-to", "subject", "date", "message-id", "mime-version", "content-type", "list-unsubscribe",
     "list-unsubscribe-post", "list-id", "feedback-id", "auto-submitted", "x-funnel-id",
 }  # fmt: skip
+#: One bare address; one link, which RFC 2369 puts between angle brackets; one list name (RFC 2919).
+ADDRESS = re.compile(r"[^\s@<>()\[\]\\,;:\"]+@[^\s@<>()\[\]\\,;:\"]+")
+LINK = re.compile(r"https?://[^\s<>,\"]+")
+LIST_ID = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 #: Octets in one encoded-word: with the longest name before it, a line stays within 76 (RFC 2047 section 2).
 LONGEST_CHUNK = 39
 #: Everything a header value must not carry: controls, line and paragraph separators, direction overrides.
@@ -80,7 +84,7 @@ def _headers(letter: Letter) -> list[tuple[str, str]]:
         ("Reply-To", addr_spec(letter.reply_to)),
         ("Subject", unstructured(letter.subject)),
         ("Date", format_datetime(letter.date)),
-        ("Message-ID", f"<{one_line(letter.message_id)}>"),
+        ("Message-ID", f"<{addr_spec(letter.message_id)}>"),
         ("Auto-Submitted", "auto-generated"),
         ("X-Funnel-Id", one_line(letter.funnel_id)),
     ]
@@ -88,8 +92,8 @@ def _headers(letter: Letter) -> list[tuple[str, str]]:
         headers.append(("Feedback-ID", one_line(letter.feedback_id)))
     if letter.unsubscribe_url:
         headers += [
-            ("List-Id", one_line(letter.list_id)),
-            ("List-Unsubscribe", f"<{one_line(letter.unsubscribe_url)}>"),
+            ("List-Id", f"<{_fitting(LIST_ID, letter.list_id)}>"),
+            ("List-Unsubscribe", f"<{_fitting(LINK, letter.unsubscribe_url)}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
         ]
     return headers
@@ -97,9 +101,10 @@ def _headers(letter: Letter) -> list[tuple[str, str]]:
 
 def _gate(message: bytes, names: list[str]) -> None:
     """Raise ContentError unless the bytes parse back to exactly the headers that were meant."""
-    parsed = sorted(name.lower() for name in BytesHeaderParser().parsebytes(message).keys())  # noqa: SIM118
+    head = BytesHeaderParser().parsebytes(message)
+    parsed = sorted(name.lower() for name in head.keys())  # noqa: SIM118
     meant = sorted([*names, "mime-version", "content-type"])
-    if parsed != meant or not set(parsed) <= ALLOWED_HEADERS or len(set(parsed)) != len(parsed):
+    if head.defects or parsed != meant or not set(parsed) <= ALLOWED_HEADERS or len(set(parsed)) != len(parsed):
         raise ContentError("The message's headers are not the ones meant; it was not sent.")
     if len(message) > LARGEST_MESSAGE:
         raise ContentError(f"The message is {len(message):,} bytes; at most {LARGEST_MESSAGE:,} are sent.")
@@ -117,8 +122,12 @@ def one_line(text: str) -> str:
 
 def addr_spec(text: str) -> str:
     """Return text that is one bare address and nothing else; raises ContentError (MSG-2, SEC-8)."""
-    if not re.fullmatch(r"[^\s@<>()\[\]\\,;:\"]+@[^\s@<>()\[\]\\,;:\"]+", one_line(text)):
-        raise ContentError("A header must hold exactly one mail address.")
+    return _fitting(ADDRESS, text)
+
+
+def _fitting(pattern: re.Pattern[str], text: str) -> str:
+    if not pattern.fullmatch(one_line(text)):
+        raise ContentError("A header value is not the one address, link or list name it must be.")
     return text
 
 

@@ -15,6 +15,8 @@ from funnel.settings import fill
 
 #: The sequences a funnel cannot do without, and the kind of their first mail.
 REQUIRED = {"confirm": Kind.CONFIRM, "series": Kind.GUIDE, "again": Kind.GUIDE}
+#: Sequences that start anew each time a person asks, whatever their file says.
+ASKED_FOR = ("confirm", "again")
 #: What a mail may be called; the name is its identity for ever.
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 FENCE = "+++"
@@ -200,7 +202,7 @@ def _sequence(file: Path, name: str, mails: dict[str, Mail]) -> Sequence:
         raise ContentError(f"{shown} has no [[step]]; name at least one mail.")
     steps = tuple(_step(step, mails, shown, i) for i, step in enumerate(table.step, 1))
     _in_order(steps, shown)
-    return Sequence(name, steps, title=table.title or name, repeatable=table.repeatable)
+    return Sequence(name, steps, title=table.title or name, repeatable=table.repeatable or name in ASKED_FOR)
 
 
 def _in_order(steps: tuple[Step, ...], shown: str) -> None:
@@ -244,7 +246,7 @@ UNITS = {"day": "days", "days": "days", "hour": "hours", "hours": "hours", "minu
 
 def parse_after(text: str, where: str) -> tuple[int, timedelta]:
     """Return "3 days", "2 hours" or "1 day 6 hours" as whole days and the rest."""
-    parts = re.findall(r"(\d{1,4})\s*([a-z]+)", text)
+    parts = re.findall(r"([0-9]{1,4})\s*([a-z]+)", text)
     spoken = " ".join(f"{number} {unit}" for number, unit in parts)
     if not parts or re.sub(r"\s+", "", spoken) != re.sub(r"\s+", "", text) or any(u not in UNITS for _, u in parts):
         raise ContentError(f'{where}: after = “{text}” is not a length of time like "3 days" or "2 hours".')
@@ -257,7 +259,7 @@ def parse_after(text: str, where: str) -> tuple[int, timedelta]:
 def _at(text: str, where: str) -> time | None:
     if not text:
         return None
-    if re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text):
+    if re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
         return time.fromisoformat(text)
     raise ContentError(f'{where}: at = “{text}” is not a time of day like "09:30".')
 

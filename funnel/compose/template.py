@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,7 @@ CLINIC = frozenset(
     }
 )
 FILTERS = frozenset({"upper", "lower", "title", "capitalize", "trim", "default", "d", "e", "escape"})
+TESTS = frozenset({"defined", "none", "string"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def _save(file: Path, compiled: Compiled) -> None:
         scratch.write_text(json.dumps(asdict(compiled)), "utf-8")
         scratch.replace(file)
     except OSError:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def _compile(mail: Mail, library: Library, version: str) -> Compiled:
@@ -189,7 +192,7 @@ ALLOWED = {
 
 def _walk(node: nodes.Node, file: str, offset: int, loops: int) -> None:
     kind = type(node).__name__
-    where = f"{file} line {node.lineno + offset}"
+    where = f"{file} line {_line(node) + offset}"
     if kind not in ALLOWED:
         raise ContentError(
             f"{where}: a mail may not use Jinja's “{kind.lower()}”; fields, if, for and filters are enough."
@@ -200,12 +203,19 @@ def _walk(node: nodes.Node, file: str, offset: int, loops: int) -> None:
             raise ContentError(f"{where}: a loop inside a loop is not allowed in a mail; it could run for ever.")
     if kind == "Filter" and node.name not in FILTERS:  # type: ignore[attr-defined]
         raise ContentError(f"{where}: the filter “{node.name}” is unknown; use one of {', '.join(sorted(FILTERS))}.")  # type: ignore[attr-defined]
+    if kind == "Test" and node.name not in TESTS:  # type: ignore[attr-defined]
+        raise ContentError(f"{where}: the test “is {node.name}” is unknown; use one of {', '.join(sorted(TESTS))}.")  # type: ignore[attr-defined]
     if kind == "Getattr":
         _known_of_clinic(node, where)  # type: ignore[arg-type]
     if kind == "Name":
         _known(node.name, node.ctx, where)  # type: ignore[attr-defined]
     for child in node.iter_child_nodes():
         _walk(child, file, offset, loops)
+
+
+def _line(node: nodes.Node) -> int:
+    """Return the line of a node; the few that have none stand on that of what is in them."""
+    return node.lineno or max((_line(child) for child in node.iter_child_nodes()), default=1)
 
 
 def _known(name: str, context: str, where: str) -> None:

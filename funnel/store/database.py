@@ -9,15 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from funnel.errors import StoreBusyError, StoreError
+from funnel.store.tick import APPLICATION_ID, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-#: "Funl" in ASCII: marks a file as ours, so that another program's database is refused.
-APPLICATION_ID = 0x46756E6C
-#: How many migrations there are; bumped with each one in migrations.py.
-SCHEMA_VERSION = 1
 #: STRICT tables need SQLite 3.37.
 MINIMUM_SQLITE = (3, 37)
 BUSY_SECONDS = 10.0
@@ -79,17 +76,30 @@ class Database:
         with translated(self.path):
             return self.connection.execute(sql, values).fetchall()
 
+    def each(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Iterator[Row]:
+        """Yield the rows of a query one by one, however many there are."""
+        with translated(self.path):
+            yield from self.connection.execute(sql, values)
+
     def value(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
         """Return the first column of the first row, or None."""
         row = self.one(sql, values)
         return row[0] if row else None
 
     def rewrite(self) -> None:
-        """Write the file anew, without free pages, and empty the log: what was deleted is gone from the disk."""
+        """Write the file anew, without free pages, and empty the log: what was deleted is gone from the disk.
+
+        Raises StoreBusyError when another program kept reading, so that old pages may still be there.
+        """
         with translated(self.path):
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.connection.execute("VACUUM")
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (busy, *_) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreBusyError(
+                f"It is done, but another program kept {self.path.name} open, so traces are still on the disk; "
+                "they go when that program ends and the next person is erased."
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -115,7 +125,8 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
     with translated(path):
         db = Database(_connect(path, create=create, readonly=readonly), path)
         try:
-            _prepare(db, readonly=readonly)
+            _set_up(db.connection)
+            _prepare(db, create=create, readonly=readonly)
         except BaseException:
             db.close()
             raise
@@ -123,22 +134,28 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
 
 
 def _connect(path: Path, *, create: bool, readonly: bool) -> sqlite3.Connection:
-    """Return a connection with our pragmas; a new file is readable by its owner only (SEC-23)."""
+    """Return a connection; a new file is readable by its owner only (SEC-23)."""
     if create and not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise StoreError(f"{path.name} cannot be made in {path.parent}: {error.strerror}.") from None
     mode = "ro" if readonly else "rw"
     uri = path.resolve().as_uri() + f"?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    """Set what every connection of ours has (SQL-1)."""
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA cache_size = -16000")
-    return connection
 
 
-def _prepare(db: Database, *, readonly: bool) -> None:
+def _prepare(db: Database, *, create: bool, readonly: bool) -> None:
     """Refuse what is not ours, and bring what is ours up to this version."""
     ours = db.value("PRAGMA application_id")
     version = db.value("PRAGMA user_version")
@@ -147,6 +164,11 @@ def _prepare(db: Database, *, readonly: bool) -> None:
     empty = not db.value("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%sqlite_%'")
     if ours != APPLICATION_ID and not (empty and version == 0):
         raise StoreError(f"{db.path.name} is another program's database; name ours in [store] path.")
+    if empty and not create:
+        raise StoreError(
+            f"{db.path.name} is empty, so what was in it is lost; nothing was sent or changed. "
+            "Restore it from your latest backup."
+        )
     if version > SCHEMA_VERSION:
         raise StoreError(
             f"{db.path.name} was written by a newer version of Funnel (schema {version}, this one knows "
@@ -167,7 +189,7 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         raise _sentence(error, path) from error
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "") in {"SQLITE_NOTADB", "SQLITE_CORRUPT"}:
+        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
             raise StoreError(
                 f"{path.name} is not a database or is damaged; nothing was sent or changed. "
                 "Restore it from your latest backup."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from funnel.model import Enrollment
 from funnel.store.database import maybe_moment, maybe_seconds, moment, seconds
+from funnel.store.tick import ANYTHING_DUE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -120,11 +121,4 @@ def end_all(db: Database, subscriber_id: int, reason: str) -> int:
 
 def anything_due(db: Database, now: datetime) -> bool:
     """True when a step or a retry is due; two index look-ups however many people there are."""
-    return bool(
-        db.value(
-            """SELECT EXISTS (SELECT 1 FROM enrollment WHERE next_at <= :now)
-                   OR EXISTS (SELECT 1 FROM mailing WHERE status = 'deferred' AND retry_at <= :now)
-                   OR EXISTS (SELECT 1 FROM mailing WHERE status = 'sending')""",
-            {"now": seconds(now)},
-        )
-    )
+    return bool(db.value(ANYTHING_DUE, {"now": seconds(now)}))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from funnel.model import MailingStatus
 from funnel.store.database import maybe_moment, maybe_seconds, moment, seconds
+from funnel.store.tick import OPEN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -206,13 +207,16 @@ def of_enrollment(db: Database, enrollment_id: int) -> tuple[Mailing, ...]:
 
 def in_status(db: Database, status: MailingStatus, limit: int = -1) -> tuple[Mailing, ...]:
     """Return mailings in one of the open states, oldest first."""
-    rows = db.all("SELECT * FROM mailing WHERE status = ? ORDER BY id LIMIT ?", (status.value, limit))
+    rows = db.all(f"SELECT * FROM mailing WHERE status = ? AND {OPEN} ORDER BY id LIMIT ?", (status.value, limit))  # noqa: S608
     return tuple(from_row(row) for row in rows)
 
 
 def sending_of_dead_runs(db: Database, run_id: int) -> tuple[Mailing, ...]:
     """Return what other runs left in ``sending``; the caller holds the lock, so those runs are dead."""
-    rows = db.all("SELECT * FROM mailing WHERE status = 'sending' AND run_id IS NOT ? ORDER BY id", (run_id,))
+    rows = db.all(
+        f"SELECT * FROM mailing WHERE status = 'sending' AND {OPEN} AND run_id IS NOT ? ORDER BY id",  # noqa: S608
+        (run_id,),
+    )
     return tuple(from_row(row) for row in rows)
 
 

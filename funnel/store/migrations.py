@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from funnel.store.database import APPLICATION_ID, BUSY_SECONDS, SCHEMA_VERSION
+from funnel.store.database import BUSY_SECONDS
+from funnel.store.tick import APPLICATION_ID, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +96,7 @@ CREATE TABLE mailing (             -- facts: one row per mail and person, the in
     retry_at      INTEGER,
     attempts      INTEGER NOT NULL DEFAULT 0,
     doubts        INTEGER NOT NULL DEFAULT 0,   -- how often its fate was unknown
-    run_id        INTEGER REFERENCES run (id),
+    run_id        INTEGER,          -- no reference: dropping an empty run must not read this table
     message_id    TEXT NOT NULL DEFAULT '',
     version       TEXT NOT NULL DEFAULT '',
     variant       TEXT NOT NULL DEFAULT '',
@@ -103,7 +104,7 @@ CREATE TABLE mailing (             -- facts: one row per mail and person, the in
     UNIQUE (enrollment_id, step)
 ) STRICT;
 CREATE INDEX mailing_retry ON mailing (retry_at) WHERE status = 'deferred';
-CREATE INDEX mailing_open ON mailing (status) WHERE status IN ('sending', 'uncertain', 'held');
+CREATE INDEX mailing_open ON mailing (status) WHERE status IN ('sending', 'uncertain', 'held', 'deferred');
 
 CREATE TABLE outgoing (            -- the bytes of mail that may have to go again unchanged
     mailing_id INTEGER PRIMARY KEY REFERENCES mailing (id) ON DELETE CASCADE,
@@ -138,6 +139,7 @@ CREATE TABLE event (               -- append-only
     UNIQUE (source, event_id)
 ) STRICT;
 CREATE INDEX event_of_subscriber ON event (subscriber_id, kind);
+CREATE INDEX event_of_mailing ON event (mailing_id) WHERE mailing_id IS NOT NULL;
 
 CREATE TABLE suppression (         -- survives erasure
     hash   TEXT PRIMARY KEY,       -- keyed hash of the address

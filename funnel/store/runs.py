@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from funnel.store.database import maybe_moment, moment, seconds
+from funnel.store.tick import LAST_TICK, OPEN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,16 +67,16 @@ def latest(db: Database) -> Run | None:
 def drop_empty(db: Database, *, keep: int = 100) -> None:
     """Drop old runs that had nothing to do, so that a cron of every minute leaves no heap."""
     db.execute(
-        """DELETE FROM run WHERE counts = '{}' AND note = '' AND finished_at IS NOT NULL
-              AND id < (SELECT max(id) FROM run) - ?
-              AND NOT EXISTS (SELECT 1 FROM mailing m WHERE m.status = 'sending' AND m.run_id = run.id)""",
-        (keep,),
+        f"""DELETE FROM run WHERE counts = :nothing AND note = '' AND finished_at IS NOT NULL
+              AND id < (SELECT max(id) FROM run) - :keep
+              AND NOT EXISTS (SELECT 1 FROM mailing WHERE {OPEN} AND status = 'sending' AND run_id = run.id)""",  # noqa: S608
+        {"nothing": "{}", "keep": keep},
     )
 
 
 def tick(db: Database, now: datetime) -> None:
     """Remember that cron was here, also when nothing was due."""
-    put(db, "last_tick", str(seconds(now)))
+    db.execute(LAST_TICK, {"now": str(seconds(now))})
 
 
 def last_tick(db: Database) -> datetime | None:

@@ -1,2 +1,168 @@
 -- The database, table by table. Moments are UTC seconds since 1970; words are those of funnel.model.
 -- Generated from the migrations by tests/store/test_migrations.py; edit those, not this.
+
+CREATE TABLE "_sqlite_migrations" (
+   "id" INTEGER PRIMARY KEY,
+   "migration_set" TEXT,
+   "name" TEXT,
+   "applied_at" TEXT
+);
+
+CREATE UNIQUE INDEX "idx__sqlite_migrations_migration_set_name"
+    ON "_sqlite_migrations" ("migration_set", "name");
+
+CREATE TABLE subscriber (
+    id           INTEGER PRIMARY KEY,
+    email        TEXT,             -- as typed; NULL once erased
+    email_key    TEXT UNIQUE,      -- one spelling per person; NULL once erased
+    status       TEXT NOT NULL CHECK (status IN
+                 ('pending', 'confirmed', 'paused', 'unsubscribed', 'bounced', 'complained', 'erased')),
+    name         TEXT NOT NULL DEFAULT '',
+    zone         TEXT NOT NULL,
+    locale       TEXT NOT NULL,
+    source       TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    confirmed_at INTEGER,
+    stopped_at   INTEGER,
+    paused_until INTEGER
+) STRICT;
+
+CREATE INDEX subscriber_pending ON subscriber (created_at) WHERE status = 'pending';
+
+CREATE INDEX subscriber_paused ON subscriber (paused_until) WHERE status = 'paused';
+
+CREATE TABLE tag (
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id) ON DELETE CASCADE,
+    tag           TEXT NOT NULL,
+    PRIMARY KEY (subscriber_id, tag)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE wording (
+    hash     TEXT PRIMARY KEY,     -- SHA-256 of the exact words
+    words    TEXT NOT NULL,
+    first_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE consent (             -- append-only receipts
+    id            INTEGER PRIMARY KEY,
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    act           TEXT NOT NULL CHECK (act IN
+                  ('requested', 'confirmed', 'withdrawn', 'paused', 'resumed', 'imported', 'erased')),
+    at            INTEGER NOT NULL,
+    wording       TEXT REFERENCES wording (hash),
+    form          TEXT NOT NULL,
+    page          TEXT NOT NULL,
+    locale        TEXT NOT NULL,
+    ip            TEXT NOT NULL,
+    agent         TEXT NOT NULL,
+    operator      TEXT NOT NULL,
+    detail        TEXT NOT NULL,
+    marketing     INTEGER CHECK (marketing IN (0, 1))
+) STRICT;
+
+CREATE INDEX consent_of_subscriber ON consent (subscriber_id);
+
+CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';
+
+CREATE TABLE enrollment (
+    id            INTEGER PRIMARY KEY,
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    sequence      TEXT NOT NULL,
+    occasion      INTEGER NOT NULL DEFAULT 0,
+    anchor_at     INTEGER NOT NULL,
+    next_step     TEXT,
+    next_at       INTEGER,         -- NULL when nothing more is to come
+    last_at       INTEGER,         -- when this way last led to a mail
+    ended         TEXT NOT NULL DEFAULT '',
+    UNIQUE (subscriber_id, sequence, occasion)
+) STRICT;
+
+CREATE INDEX enrollment_due ON enrollment (next_at) WHERE next_at IS NOT NULL;
+
+CREATE TABLE mailing (             -- facts: one row per mail and person, the insert is the lock
+    id            INTEGER PRIMARY KEY,
+    enrollment_id INTEGER NOT NULL REFERENCES enrollment (id),
+    step          TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN
+                  ('sending', 'sent', 'deferred', 'failed', 'uncertain', 'held', 'skipped')),
+    reason        TEXT NOT NULL DEFAULT '',
+    due_at        INTEGER NOT NULL,
+    claimed_at    INTEGER NOT NULL,
+    first_at      INTEGER NOT NULL,
+    finished_at   INTEGER,
+    retry_at      INTEGER,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    doubts        INTEGER NOT NULL DEFAULT 0,   -- how often its fate was unknown
+    run_id        INTEGER,          -- no reference: dropping an empty run must not read this table
+    message_id    TEXT NOT NULL DEFAULT '',
+    version       TEXT NOT NULL DEFAULT '',
+    variant       TEXT NOT NULL DEFAULT '',
+    reply         TEXT NOT NULL DEFAULT '',
+    UNIQUE (enrollment_id, step)
+) STRICT;
+
+CREATE INDEX mailing_retry ON mailing (retry_at) WHERE status = 'deferred';
+
+CREATE INDEX mailing_open ON mailing (status) WHERE status IN ('sending', 'uncertain', 'held', 'deferred');
+
+CREATE TABLE outgoing (            -- the bytes of mail that may have to go again unchanged
+    mailing_id INTEGER PRIMARY KEY REFERENCES mailing (id) ON DELETE CASCADE,
+    message_id TEXT NOT NULL,
+    message    BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE gift (
+    id            INTEGER PRIMARY KEY,
+    code          TEXT NOT NULL UNIQUE,
+    holder        TEXT NOT NULL UNIQUE,    -- keyed hash of the address: one person, one code, for ever
+    subscriber_id INTEGER REFERENCES subscriber (id),
+    status        TEXT NOT NULL CHECK (status IN ('issued', 'sent', 'redeemed', 'void', 'expired')),
+    issued_at     INTEGER NOT NULL,
+    expires_at    INTEGER NOT NULL,
+    redeemed_at   INTEGER,
+    redeemed_by   TEXT NOT NULL DEFAULT '',
+    note          TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX gift_of_subscriber ON gift (subscriber_id);
+
+CREATE INDEX gift_usable ON gift (expires_at) WHERE status IN ('issued', 'sent');
+
+CREATE TABLE event (               -- append-only
+    id            INTEGER PRIMARY KEY,
+    source        TEXT NOT NULL,
+    event_id      TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    at            INTEGER NOT NULL,
+    subscriber_id INTEGER REFERENCES subscriber (id),
+    mailing_id    INTEGER REFERENCES mailing (id),
+    raw           TEXT NOT NULL DEFAULT '',
+    UNIQUE (source, event_id)
+) STRICT;
+
+CREATE INDEX event_of_subscriber ON event (subscriber_id, kind);
+
+CREATE INDEX event_of_mailing ON event (mailing_id) WHERE mailing_id IS NOT NULL;
+
+CREATE TABLE suppression (         -- survives erasure
+    hash   TEXT PRIMARY KEY,       -- keyed hash of the address
+    reason TEXT NOT NULL,
+    at     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run (
+    id           INTEGER PRIMARY KEY,
+    host         TEXT NOT NULL,
+    pid          INTEGER NOT NULL,
+    started_at   INTEGER NOT NULL,
+    heartbeat_at INTEGER NOT NULL,
+    finished_at  INTEGER,
+    counts       TEXT NOT NULL DEFAULT '{}',
+    note         TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE TABLE setting (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -121,14 +121,14 @@ def forget(db: Database, subscriber_id: int, now: datetime) -> None:
 
 def each(db: Database, *, status: Status | None = None, tag: str = "", limit: int = -1) -> Iterator[Subscriber]:
     """Yield people in the order they came, by status and tag when given."""
-    cursor = db.execute(
+    rows = db.each(
         """SELECT * FROM subscriber s
              WHERE (:status IS NULL OR status = :status)
                AND (:tag = '' OR EXISTS (SELECT 1 FROM tag t WHERE t.subscriber_id = s.id AND t.tag = :tag))
              ORDER BY id LIMIT :limit""",
         {"status": status.value if status else None, "tag": tag, "limit": limit},
     )
-    for row in cursor:
+    for row in rows:
         yield from_row(row)
 
 

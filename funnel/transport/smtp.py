@@ -7,18 +7,89 @@ accepted; after it, silence or garbage means that nobody can know (RFC 1047).
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
+import time
 from typing import TYPE_CHECKING
 
 from funnel.errors import TransportError
 from funnel.model import Delivery, Reply
 
 if TYPE_CHECKING:
+    import socket
+
     from funnel.config import Smtp
     from funnel.model import Outgoing
 
 BROKEN = (smtplib.SMTPException, OSError, ValueError)
+#: No reply anybody means is longer; more is a server that wants to fill our memory or our day (F-20).
+REPLY_LINES = 200
+#: What may stand between < and >: nothing that could end the command or add to it (SEC-9).
+PATH = re.compile(r"[!-;=?-~]+")
+#: A line that ends in anything but CRLF; some servers would take what follows for a new command (SEC-9).
+BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+
+
+class _Replies:
+    """Reads the lines of one reply: they have a deadline together, however slowly they drip."""
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        self._sock = sock
+        self._seconds = seconds
+        self._buffer = b""
+        self.begin()
+
+    def begin(self) -> None:
+        """Wait for a new reply."""
+        self._deadline = time.monotonic() + self._seconds
+        self._lines = 0
+
+    def readline(self, limit: int) -> bytes:
+        """Return the next line, or its first ``limit`` bytes, or what came before the end."""
+        while b"\n" not in self._buffer[:limit] and len(self._buffer) < limit:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the reply took too long")
+            self._sock.settimeout(left)
+            if not (more := self._sock.recv(4096)):
+                break
+            self._buffer += more
+        self._sock.settimeout(self._seconds)
+        self._lines += 1
+        if self._lines > REPLY_LINES:
+            raise OSError("the reply has no end")
+        end = self._buffer.find(b"\n", 0, limit) + 1 or limit
+        line, self._buffer = self._buffer[:end], self._buffer[end:]
+        return line
+
+    def close(self) -> None:
+        """Do nothing: the socket is closed by whom it belongs to."""
+
+
+class _Patient:
+    """Gives smtplib's reader of replies an end."""
+
+    sock: socket.socket | None
+    file: _Replies | None
+    timeout: float
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Return code and words of one reply."""
+        if self.file is None and self.sock is not None:
+            self.file = _Replies(self.sock, self.timeout)
+        elif self.file is not None:
+            self.file.begin()
+        reply: tuple[int, bytes] = super().getreply()  # type: ignore[misc]
+        return reply
+
+
+class _Plain(_Patient, smtplib.SMTP):
+    """A conversation that starts in the clear."""
+
+
+class _Tls(_Patient, smtplib.SMTP_SSL):
+    """A conversation that is encrypted from the start."""
 
 
 class SmtpTransport:
@@ -39,9 +110,7 @@ class SmtpTransport:
         s = self.settings
         where = f"{s.host}:{s.port}"
         try:
-            server = self._greeted()
-            if s.user:
-                server.login(s.user, self._password)
+            return self._welcomed()
         except smtplib.SMTPAuthenticationError as error:
             raise TransportError(f"{where} does not accept user and password ({_said(error)}).") from None
         except ssl.SSLError as error:
@@ -52,16 +121,24 @@ class SmtpTransport:
             raise TransportError(
                 f"The mail server {where} cannot be reached ({_said(error)}); nothing was sent."
             ) from None
-        return server
 
-    def _greeted(self) -> smtplib.SMTP:
+    def _welcomed(self) -> smtplib.SMTP:
+        """Return a conversation that is as private as the settings say, and logged in."""
         s = self.settings
         context = ssl.create_default_context()
-        if s.security == "tls":
-            return smtplib.SMTP_SSL(s.host, s.port, self.hostname, timeout=s.timeout, context=context)
-        server = smtplib.SMTP(s.host, s.port, self.hostname, timeout=s.timeout)
-        if s.security == "starttls":
-            server.starttls(context=context)
+        server = (
+            _Tls(s.host, s.port, self.hostname, timeout=s.timeout, context=context)
+            if s.security == "tls"
+            else _Plain(s.host, s.port, self.hostname, timeout=s.timeout)
+        )
+        try:
+            if s.security == "starttls":
+                server.starttls(context=context)
+            if s.user:
+                server.login(s.user, self._password)
+        except BaseException:
+            server.close()
+            raise
         return server
 
     def deliver(self, mail: Outgoing) -> Reply:
@@ -70,15 +147,18 @@ class SmtpTransport:
         Raises TransportError when the connection could not be had; a server that hung up between two
         messages is simply called again.
         """
-        if "\n" in mail.recipient or "\n" in mail.sender or not mail.recipient.isascii():
+        if not (PATH.fullmatch(mail.recipient) and PATH.fullmatch(mail.sender)):
             return Reply(Delivery.PERMANENT, 0, "the address cannot be written in SMTP", "rcpt")
-        for attempt in (1, 2):
+        if BARE.search(mail.message):
+            return Reply(Delivery.PERMANENT, 0, "the message has a line that does not end in CRLF", "data")
+        for _ in range(2):
             self.open()
             reply = self._transaction(mail)
-            if reply.stage != "mail" or reply.code or attempt == 2:
+            if reply.stage != "mail" or reply.code:
                 return reply
-            self._drop()
-        raise AssertionError("unreachable")
+        raise TransportError(
+            f"The mail server {self.settings.host}:{self.settings.port} hangs up ({reply.text}); nothing was sent."
+        )
 
     def _transaction(self, mail: Outgoing) -> Reply:
         """Walk one message through MAIL, RCPT, DATA and the dot; after a broken line the connection is dropped."""

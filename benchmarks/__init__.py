@@ -1,0 +1,1 @@
+"""Speeds of this program, each beside a reference measured in the same run: ``python -m benchmarks``."""

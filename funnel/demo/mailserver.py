@@ -1,0 +1,180 @@
+"""A small SMTP server on loopback that says what it is told to say, and keeps a ledger of what it accepted.
+
+It is the outside world of the demo and of the tests: RFC 5321 without extensions beyond 8BITMIME and
+SIZE, one thread a connection. Never listens anywhere but on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STAGES = ("connect", "ehlo", "mail", "rcpt", "data", "dot", "rset", "quit")
+#: Instead of a reply: hang up without a word; take the message, then hang up.
+HANG_UP = "hang up"
+TAKE_AND_HANG_UP = "take and hang up"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """One message the server took responsibility for."""
+
+    sender: str
+    recipient: str
+    content: bytes
+
+
+@dataclass(slots=True)
+class MailServer:
+    """A server to talk to at ``port``; use it in a ``with`` block.
+
+    ``script`` maps a stage, or (stage, recipient), to replies that are given once each before the
+    server goes back to being friendly; a reply is a line like ``550 5.1.1 unknown`` or one of the
+    ways to hang up. ``on_accept`` is called with each message taken.
+    """
+
+    on_accept: Callable[[Accepted], None] | None = None
+    ledger: list[Accepted] = field(default_factory=list)
+    script: dict[str | tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
+    always: dict[str | tuple[str, str], str] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ("8BITMIME", "SIZE 1000000")
+    log: list[str] = field(default_factory=list)
+    _server: _Server | None = None
+
+    @property
+    def port(self) -> int:
+        """Return the port it listens on."""
+        if self._server is None:
+            raise AssertionError("the server is not running")
+        return int(self._server.server_address[1])
+
+    def __enter__(self) -> Self:
+        self._server = _Server(("127.0.0.1", 0), _Conversation)
+        self._server.owner = self
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+
+    def answer(self, stage: str, *replies: str, to: str = "") -> None:
+        """Give these replies, one each, the next times a conversation comes to a stage."""
+        self.script[(stage, to) if to else stage].extend(replies)
+
+    def reply_for(self, stage: str, recipient: str, friendly: str) -> str:
+        """Return the scripted reply for this moment, or the friendly one."""
+        for key in ((stage, recipient), stage):
+            if self.script.get(key):
+                return self.script[key].pop(0)
+            if key in self.always:
+                return self.always[key]
+        return friendly
+
+    def accept(self, message: Accepted) -> None:
+        """Enter a message in the ledger."""
+        self.ledger.append(message)
+        if self.on_accept:
+            self.on_accept(message)
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    owner: MailServer
+
+
+class _HungUpError(Exception):
+    """The script says to hang up, or the client did."""
+
+
+class _Conversation(socketserver.StreamRequestHandler):
+    """One connection, line by line."""
+
+    timeout = 30
+
+    def handle(self) -> None:
+        """Talk until QUIT, silence or a scripted hang-up."""
+        self.owner = cast("_Server", self.server).owner
+        self.sender = self.recipient = ""
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self._say("connect", "220 mail.example ready")
+            while line := self.rfile.readline(2000):
+                self.owner.log.append(line.decode("utf-8", "replace").strip())
+                if not self._command(line.decode("utf-8", "replace").strip()):
+                    return
+        except (_HungUpError, OSError):
+            return
+
+    def _command(self, line: str) -> bool:
+        verb, _, rest = line.partition(" ")
+        verb = verb.upper()
+        if verb in {"EHLO", "HELO"}:
+            self._hello(verb)
+        elif verb == "MAIL":
+            self.sender = _path(rest)
+            self._say("mail", "250 2.1.0 ok")
+        elif verb == "RCPT":
+            self.recipient = _path(rest)
+            self._say("rcpt", "250 2.1.5 ok")
+        elif verb == "DATA":
+            self._data()
+        elif verb == "RSET":
+            self._say("rset", "250 ok")
+        elif verb == "QUIT":
+            self._say("quit", "221 bye")
+            return False
+        else:
+            self._write("502 5.5.1 not here")
+        return True
+
+    def _hello(self, verb: str) -> None:
+        if verb == "EHLO" and not self.owner.script.get("ehlo"):
+            lines = ["mail.example", *self.owner.extensions]
+            for i, line in enumerate(lines):
+                self._write(f"250{' ' if i == len(lines) - 1 else '-'}{line}")
+        else:
+            self._say("ehlo", "250 mail.example")
+
+    def _data(self) -> None:
+        if not self._say("data", "354 go ahead").startswith("354"):
+            return
+        content = bytearray()
+        while (line := self.rfile.readline(100_000)) != b".\r\n":
+            if not line:
+                raise _HungUpError
+            content += line[1:] if line.startswith(b".") else line
+        message = Accepted(self.sender, self.recipient, bytes(content))
+        reply = self.owner.reply_for("dot", self.recipient, f"250 2.0.0 queued as {len(self.owner.ledger) + 1}")
+        if reply.startswith("2") or reply == TAKE_AND_HANG_UP:
+            self.owner.accept(message)
+        self._speak(reply)
+
+    def _say(self, stage: str, friendly: str) -> str:
+        reply = self.owner.reply_for(stage, self.recipient, friendly)
+        self._speak(reply)
+        return reply
+
+    def _speak(self, reply: str) -> None:
+        if reply in {HANG_UP, TAKE_AND_HANG_UP}:
+            raise _HungUpError
+        self._write(reply)
+        if reply.startswith("421"):
+            raise _HungUpError
+
+    def _write(self, line: str) -> None:
+        self.wfile.write(line.encode() + b"\r\n")
+
+
+def _path(rest: str) -> str:
+    """Return the address between angle brackets."""
+    return rest.partition("<")[2].partition(">")[0]
