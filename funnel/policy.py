@@ -204,6 +204,18 @@ def fault_of(code: int, text: str, stage: str) -> Fault:
     return Fault.CONTENT if of_content or stage == "data" else Fault.MAILBOX
 
 
+#: So many refusals in one run that may be our fault stop it (BNC-3).
+SUSPECTS = 3
+
+
+def names_us(text: str, stage: str) -> bool:
+    """True when a refusal says in so many words or codes that it is us who are refused, not this one mail."""
+    words = QUOTED.sub(" ", text)
+    code = (ENHANCED.search(text) or [""])[0]
+    early = stage in {"connect", "hello", "tls", "auth", "mail"}
+    return bool(early or SENDER_CODES.fullmatch(code) or ABOUT_US.search(words) or SENDER_TEXT.search(words))
+
+
 def _refuses_us(enhanced: str, words: str) -> bool:
     """True when a reply is about the sender, whoever the recipient is (BNC-3)."""
     if GREYLISTED.search(words):
@@ -258,6 +270,7 @@ class Settled:
     retry_at: datetime | None = None
     suppress: bool = False  #: the address is dead
     halt: bool = False  #: our fault: stop the run and tell the staff
+    suspect: bool = False  #: perhaps our fault: several of these stop the run
 
 
 def settle(
@@ -273,10 +286,12 @@ def settle(
         return Settled(MailingStatus.UNCERTAIN, f"the answer got lost at {stage}; it may have arrived")
     fault = fault_of(code, text, stage)
     if fault is Fault.SENDER or delivery is Delivery.TRANSIENT:
+        ours = fault is Fault.SENDER
+        halt = ours and names_us(text, stage)
         again = retry_at(attempts, first, now)
-        if again is None:
-            return Settled(MailingStatus.FAILED, "refused for three days", halt=fault is Fault.SENDER)
-        return Settled(MailingStatus.DEFERRED, f"{fault} refused it for now", again, halt=fault is Fault.SENDER)
+        status = MailingStatus.DEFERRED if again else MailingStatus.FAILED
+        reason = f"{fault} refused it for now" if again else "refused for three days"
+        return Settled(status, reason, again, halt=halt, suspect=ours and not halt)
     if fault is Fault.ADDRESS:
         return Settled(MailingStatus.FAILED, "no such address", suppress=True)
     return Settled(MailingStatus.FAILED, f"refused for good ({fault})")

@@ -83,7 +83,9 @@ class Sender:
     clock: Callable[[], datetime]
     tally: Tally = field(default_factory=Tally)
     halted: str = ""  #: why the run stopped early, if it did
+    stopping: bool = False  #: set from outside: finish the mail on the wire, then leave
     _run_id: int = 0
+    _suspects: int = 0
 
     def send_due(self, limit: int = 0) -> Iterator[Outcome]:
         """Yield what became of each due step, one by one, as it happens; ``limit`` 0 means all.
@@ -159,7 +161,7 @@ class Sender:
                 continue
             self.tally.add(outcome.status)
             yield outcome
-            if self.halted:
+            if self.halted or self.stopping:
                 return
 
     def _breaker(self) -> str:
@@ -426,7 +428,8 @@ class Sender:
             if settled.suppress:
                 event = Event("smtp", f"bounced:{mailing_id}", EventKind.BOUNCED, now, due.subscriber.id, mailing_id)
                 feedback.apply(self.db, self.ctx, event, now)
-            if settled.halt:
+            self._suspects += settled.suspect
+            if settled.halt or (settled.suspect and self._suspects >= policy.SUSPECTS):
                 self._halt(str(reply or settled.reason), now)
 
     def _keep_or_drop(self, mailing_id: int, settled: policy.Settled, rendered: Rendered | None) -> None:

@@ -206,6 +206,17 @@ def test_when_we_are_refused_the_run_halts_and_nobody_is_suppressed(
     assert words(run(funnel)) == [("confirm", "sent")] * 2
 
 
+def test_a_vague_policy_refusal_halts_the_run_only_when_it_repeats(funnel: Funnel, server: MailServer) -> None:
+    """BNC-3: one recipient's filter stops nobody else; three such refusals in a run are our fault."""
+    server.answer("rcpt", *["550 5.7.1 message refused by policy"] * 4)
+    for name in "abcde":
+        sign_up(funnel, f"{name}@mail.example")
+
+    assert words(run(funnel)) == [("confirm", "deferred")] * 3
+    with funnel.session() as db:
+        assert events.suppressions(db) == {}
+
+
 # --- lost answers ------------------------------------------------------------------------------
 
 
