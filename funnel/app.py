@@ -14,7 +14,7 @@ from funnel import feedback, gifts, signup
 from funnel.address import mask, parse_address
 from funnel.config import find_config, load_config, load_keys, read_secret
 from funnel.context import Context
-from funnel.errors import NotFoundError, TokenError
+from funnel.errors import GuideError, NotFoundError, TokenError
 from funnel.links import Links
 from funnel.model import Due, Gift, Kind, MailingStatus, Receipt, Status, Subscriber
 from funnel.schedule import zone
@@ -370,6 +370,12 @@ class Funnel:
             phone=c.phone, website=c.website, booking_url=c.booking_url, gift_name=self.config.gift.name,
             guide_url=self.config.site.base_url + "/",
         )  # fmt: skip
+
+    def require_guide(self) -> None:
+        """Raise GuideError unless the guide is there to be handed out: mail must not promise what nobody can open."""
+        output = self.config.path(self.config.guide.output)
+        if not (output / "guide.pdf").is_file() or not self.guide_pages:
+            raise GuideError("The guide is not built, so links to it would lead nowhere; run “funnel guide build”.")
 
     def build_guide(self) -> Built:
         """Build the guide's PDF, HTML edition and page list; raises GuideError, and then the last good ones stay."""

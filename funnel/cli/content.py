@@ -179,6 +179,7 @@ def article_draft(file: Path, *, folder: Path, link: str) -> int:
     article = read_article(_text(file), name=file.name, remembered=read_memory(file))
     for line in write_drafts(article, folder, base):
         say(line)
+    say("These are drafts: read each, give it a subject that names no condition, and see that every caution is whole.")
     return 0
 
 
@@ -194,6 +195,9 @@ def article_diff(file: Path, *, as_json: bool) -> int:
     from funnel.article import diff_articles, read_article, read_memory
 
     remembered = read_memory(file)
+    if not remembered:
+        say(f"Nothing is remembered of {file.name}: before an edit run “funnel article sections {file} --remember”.")
+        return 1
     article = read_article(_text(file), name=file.name, remembered=remembered)
     changes = [change for change in diff_articles(remembered, article) if change.kind != "unchanged"]
     mails = the_funnel().library.mails.values()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ from funnel.model import MailingStatus
 from funnel.store.tick import leave_note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from funnel.app import Funnel
@@ -49,6 +52,7 @@ def send_command(*, dry_run: bool, limit: int, quiet: bool, as_json: bool, at: s
         return _dry_run(funnel, the_moment(at, funnel), limit, as_json=as_json)
     if at:
         raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
+    funnel.require_guide()
     leave_note(str(funnel.config.file), str(funnel.database_path))
     with funnel.session() as db:
         sender = funnel.sender(db)
@@ -69,8 +73,29 @@ def say_error(text: str) -> None:
     click.echo(text, err=True)
 
 
+@contextmanager
+def _gentle(sender: Sender) -> Iterator[None]:
+    """Let SIGTERM and the first Ctrl+C finish the mail on the wire; a second one stops at once (F-7)."""
+
+    def stop(number: int, _: object) -> None:
+        sender.stopping = True
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _watch(sender: Sender, limit: int) -> None:
     """Send, with a progress bar when a person is watching."""
+    with _gentle(sender):
+        _send(sender, limit)
+
+
+def _send(sender: Sender, limit: int) -> None:
     if not on_terminal():
         for _ in sender.send_due(limit):
             pass
