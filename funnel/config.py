@@ -154,7 +154,6 @@ class Retention:
     pending_days: int = 30
     ip_days: int = 90
     raw_event_days: int = 30
-    log_days: int = 30
 
 
 @dataclass(frozen=True, slots=True)

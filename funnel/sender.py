@@ -128,7 +128,7 @@ class Sender:
             self._recover(now)
             subscribers.end_pauses(self.db, now)
             gift_rows.expire(self.db, now)
-        signup.purge_pending(self.db, self.ctx, now)
+        signup.purge(self.db, self.ctx, now)
 
     def _finish(self) -> None:
         counts = {str(status): n for status, n in self.tally.counts.items()}

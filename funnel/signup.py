@@ -192,10 +192,13 @@ def erase(db: Database, ctx: Context, subscriber_id: int, *, now: datetime, oper
         events.add(db, Event("funnel", f"erased:{person.id}", EventKind.ERASED, now, person.id))
 
 
-def purge_pending(db: Database, ctx: Context, now: datetime) -> int:
-    """Forget whoever asked and never confirmed within ``retention.pending_days``; returns how many (LAW-3)."""
-    before = now - timedelta(days=ctx.config.retention.pending_days)
-    old = subscribers.pending_before(db, before)
+def purge(db: Database, ctx: Context, now: datetime) -> int:
+    """Drop what has been kept long enough; returns how many people were forgotten (LAW-3, LAW-8).
+
+    Those are who asked and never confirmed within ``retention.pending_days``.
+    """
+    retention = ctx.config.retention
+    old = subscribers.pending_before(db, now - timedelta(days=retention.pending_days))
     with db.transaction():
         for subscriber_id in old:
             enrollments.end_all(db, subscriber_id, "never confirmed")
@@ -203,5 +206,6 @@ def purge_pending(db: Database, ctx: Context, now: datetime) -> int:
             mailings.forget(db, subscriber_id)
             events.forget(db, subscriber_id)
             subscribers.forget(db, subscriber_id, now)
-        consents.truncate_ips(db, now - timedelta(days=ctx.config.retention.ip_days))
+        consents.truncate_ips(db, now - timedelta(days=retention.ip_days))
+        events.forget_raw(db, now - timedelta(days=retention.raw_event_days))
     return len(old)

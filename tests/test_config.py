@@ -195,7 +195,6 @@ BROKEN = {
     "retention.pending_days": ["7", "1", "9000000000"],
     "retention.ip_days": ["0", "9000000000"],
     "retention.raw_event_days": ["0", "-1"],
-    "retention.log_days": ["0", "-1"],
     "alerts.cron_silent_minutes": ["0", "-5"],
 }
 ALSO_NEEDED = {"transport.smtp.host": {"transport__kind": '"smtp"'}}

@@ -276,3 +276,16 @@ def test_who_never_confirms_is_forgotten_and_ips_are_cut(funnel: Funnel, clock: 
     with funnel.session() as db:
         list(funnel.sender(db).send_due())
         assert consents.of(db, 2)[0].ip == "2001:db8:1::/48"
+
+
+def test_the_raw_sources_of_events_are_dropped_in_time(funnel: Funnel, clock: Clock) -> None:
+    """LAW-8."""
+    sign_up(funnel, ANN)
+    with funnel.session() as db:
+        event = Event("dsn", "1", EventKind.DELIVERED, clock.now, 1, raw="the whole report")
+        assert feedback.apply(db, funnel.context, event, clock.now)
+    confirm(funnel, ANN)
+    clock.tick(days=31)
+    with funnel.session() as db:
+        list(funnel.sender(db).send_due())
+        assert [(e.kind, e.raw) for e in events.of(db, 1) if e.source == "dsn"] == [(EventKind.DELIVERED, "")]

@@ -122,6 +122,8 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
         raise StoreError(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}.")
     if not create and not path.exists():
         raise StoreError(f"There is no database {path.name} yet; run “funnel init” to make one.")
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path.name} is no file; name the database in [store] path.")
     with translated(path):
         db = Database(_connect(path, create=create, readonly=readonly), path)
         try:
@@ -162,7 +164,7 @@ def _prepare(db: Database, *, create: bool, readonly: bool) -> None:
     if (ours, version) == (APPLICATION_ID, SCHEMA_VERSION):
         return
     empty = not db.value("SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%sqlite_%'")
-    if ours != APPLICATION_ID and not (empty and version == 0):
+    if ours not in {0, APPLICATION_ID} or (ours == 0 and not (empty and version == 0)):
         raise StoreError(f"{db.path.name} is another program's database; name ours in [store] path.")
     if empty and not create:
         raise StoreError(

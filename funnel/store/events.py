@@ -65,6 +65,11 @@ def forget(db: Database, subscriber_id: int) -> None:
     db.execute("UPDATE event SET raw = '' WHERE subscriber_id = ?", (subscriber_id,))
 
 
+def forget_raw(db: Database, before: datetime) -> int:
+    """Drop the raw sources of events from before a moment; what they meant stays. Returns how many (LAW-8)."""
+    return db.execute("UPDATE event SET raw = '' WHERE raw <> '' AND at < ?", (seconds(before),)).rowcount
+
+
 def suppress(db: Database, key_hash: str, reason: str, now: datetime) -> None:
     """Never mail this address again until it is lifted; the weightier reason of two stays."""
     db.execute(

@@ -139,6 +139,7 @@ CREATE TABLE event (               -- append-only
     UNIQUE (source, event_id)
 ) STRICT;
 CREATE INDEX event_of_subscriber ON event (subscriber_id, kind);
+CREATE INDEX event_raw ON event (at) WHERE raw <> '';
 CREATE INDEX event_of_mailing ON event (mailing_id) WHERE mailing_id IS NOT NULL;
 
 CREATE TABLE suppression (         -- survives erasure
