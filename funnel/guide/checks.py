@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from funnel.errors import GuideError
 from funnel.guide import nodes as n
-from funnel.guide.matter import reference_words, svg_texts
 from funnel.guide.palette import load_palette
 from funnel.guide.pdfcheck import check_pdf
 from funnel.guide.reading import grade, sentences, words
@@ -82,16 +81,14 @@ def _reviewer(settings: GuideSettings) -> Iterator[Finding]:
 def _length(book: Book) -> Iterator[Finding]:
     count = word_count(book)
     if not WORDS[0] <= count <= WORDS[1]:
-        yield Finding(Level.WARNING, "guide", f"it has {count} words; {WORDS[0]} to {WORDS[1]} are planned")
+        yield Finding(Level.WARNING, "guide", f"it has {count} words of its own; {WORDS[0]} to {WORDS[1]} are planned")
 
 
 def word_count(book: Book) -> int:
-    """Return how many words the printed guide has: chapters, figures, glossary and references."""
-    printed = [text for part in book.parts for _, text in texts(part)]
-    printed += [text for name in book.figures if book.picture(name).is_file() for text in svg_texts(book.picture(name))]
-    printed += [f"{term} {means}" for term, means in book.glossary]
-    printed += [" ".join(reference_words(book.references[key])) for key in book.cited]
-    return sum(len(words(text)) for text in printed)
+    """Return how many words of its own the guide has: chapters and glossary, without pictures and references."""
+    own = [text for part in book.parts for _, text in texts(part)]
+    own += [f"{term} {means}" for term, means in book.glossary]
+    return sum(len(words(text)) for text in own)
 
 
 def _references(book: Book) -> Iterator[Finding]:

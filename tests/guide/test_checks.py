@@ -132,15 +132,47 @@ def test_a_source_without_authors_is_a_warning(small: SmallGuide, settings: Guid
     assert [one.level for one in found if "[R41] is printed without its authors" in one.says] == [Level.WARNING]
 
 
-def test_a_thin_guide_is_a_warning(small: SmallGuide, settings: GuideSettings, tmp_path: Path) -> None:
-    found = guide.check(small.root, settings, tmp_path)
-    assert any(one.says.endswith("14000 to 15500 are planned") for one in found)
+@pytest.mark.parametrize(
+    ("more", "warned"), [(0, True), (13_999, True), (14_000, False), (15_500, False), (15_501, True)]
+)
+def test_a_guide_of_another_length_than_planned_is_a_warning(
+    small: SmallGuide, settings: GuideSettings, tmp_path: Path, more: int, warned: bool
+) -> None:
+    missing = max(0, more - word_count(load(small.root)))
+    small.edit("chapters/05-ch01.md", "| Ache |", f"| Ache{' pain' * missing} |")
+    found = [one for one in guide.check(small.root, settings, tmp_path) if "are planned" in one.says]
+    assert [one.level for one in found] == [Level.WARNING] * warned
+    assert all(one.says.endswith("words of its own; 14000 to 15500 are planned") for one in found)
 
 
-def test_each_word_that_is_added_is_counted(small: SmallGuide) -> None:
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("chapters/05-ch01.md", "| Ache |", "| Ache or pain |"),
+        ("chapters/05-ch01.md", 'short_answer = "It', 'short_answer = "We think it'),
+        ("chapters/05-ch01.md", '"Ten of them."', '"Ten of them, no more."'),
+        ("glossary.toml", "A cushion.", "A very firm cushion."),
+    ],
+)
+def test_each_word_of_its_own_is_counted(small: SmallGuide, name: str, old: str, new: str) -> None:
     before = word_count(load(small.root))
-    small.edit("chapters/05-ch01.md", "| Ache |", "| Ache or pain |")
+    small.edit(name, old, new)
     assert word_count(load(small.root)) == before + 2
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("figures/fig-01.svg", ">10</text>", ">10 of all the people</text>"),
+        ("chapters/05-ch01.md", "![A bar that", "![A tall and narrow bar that"),
+        ("references.toml", "On it", "On it and on all the rest"),
+        ("chapters/05-ch01.md", "had it [R41].", "had it [R41][R48 M]."),
+    ],
+)
+def test_pictures_and_references_are_no_words_of_its_own(small: SmallGuide, name: str, old: str, new: str) -> None:
+    before = word_count(load(small.root))
+    small.edit(name, old, new)
+    assert word_count(load(small.root)) == before
 
 
 def test_keys_stay_with_their_sentence() -> None:
