@@ -6,6 +6,9 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from funnel.config import load_config, secret_file
@@ -16,7 +19,6 @@ from funnel.store.tick import leave_note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from funnel.config import Config
 
@@ -44,21 +46,35 @@ def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
         raise ConfigError(f"There is a funnel in {folder} already; its funnel.toml was left as it is.")
     source = sample_folder()
     text = with_answers((source / "funnel.toml").read_text("utf-8"), answers or {})
+    config = replace(_tried(text), folder=str(folder.resolve()))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in ("emails", "guide"):
+        _copy(source / name, folder / name)
+    _write_keys(secret_file(config))
+    open_database(config.path(config.store.path), create=True).close()
     draft = folder / "funnel.toml.new"
     draft.write_text(text, "utf-8")
-    try:
-        config = load_config(draft)
-        for name in ("emails", "guide"):
-            if not (folder / name).exists():
-                shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
-        _write_keys(secret_file(config))
-        open_database(config.path(config.store.path), create=True).close()
-        draft.replace(settings)
-    finally:
-        draft.unlink(missing_ok=True)
+    draft.replace(settings)
     leave_note(str(settings), str(config.path(config.store.path)))
     return load_config(settings)
+
+
+def _tried(text: str) -> Config:
+    """Return the settings in a text; raises ConfigError, and then no file was touched."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Path(folder, "funnel.toml")
+        trial.write_text(text, "utf-8")
+        return load_config(trial)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """Copy a folder whole or not at all; one that is there is kept as it is."""
+    if folder.exists():
+        return
+    half = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(source, half, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    half.replace(folder)
 
 
 def _write_keys(file: Path) -> None:
@@ -70,16 +86,22 @@ def _write_keys(file: Path) -> None:
 
 
 def with_answers(toml: str, answers: Mapping[str, str]) -> str:
-    """Return the settings text with some values replaced, comments and order kept."""
-    section = ""
+    """Return the settings text with some values replaced, comments and order kept.
+
+    Raises ConfigError for an answer to a question nobody asks.
+    """
+    section, used = "", set()
     lines = toml.split("\n")
     for i, line in enumerate(lines):
         heading = re.fullmatch(r"\[([a-z.]+)\]\s*", line)
         section = heading[1] if heading else section
-        setting = re.match(r"([a-z_]+) = ", line)
+        setting = re.match(r'([a-z_]+) = ("?)', line)
         key = f"{section}.{setting[1]}" if setting else ""
-        if key in answers:
-            lines[i] = f"{key.rpartition('.')[2]} = {_quoted(answers[key])}"
+        if setting and key in answers:
+            used.add(key)
+            lines[i] = f"{setting[1]} = {_quoted(answers[key]) if setting[2] else answers[key]}"
+    for key in answers.keys() - used:
+        raise ConfigError(f"There is no setting {key} in a new funnel.toml; set it there afterwards.")
     return "\n".join(lines)
 
 

@@ -78,7 +78,9 @@ def guide_open() -> int:
 
 
 @guide_command.command("sheet")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("build/guide/sheet.png"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("build/guide/sheet.png"), show_default=True, help="The file."
+)
 @click.option("--pages", default="", metavar="LIST", help="Only these, like 1,36-37; else all.")
 @click.option("--ppi", type=click.IntRange(20, 200), default=40, show_default=True, help="Dots per inch.")
 def guide_sheet(out: Path, *, pages: str, ppi: int) -> int:

@@ -70,12 +70,19 @@ def group(ctx: click.Context, config: str | None) -> None:
     ctx.obj = config
 
 
+def _complain(text: str) -> None:
+    """Print one line to standard error; what stands in data never controls a terminal (SEC-33)."""
+    from funnel.cli.output import safe
+
+    click.echo(safe(text), err=True)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; what a person can mend is one sentence, never a traceback."""
     try:
         result = group.main(args=list(arguments), prog_name="funnel", standalone_mode=False)
     except FunnelError as error:
-        click.echo(f"{'Error: ' if error.exit_code else ''}{error}", err=True)
+        _complain(f"{'Error: ' if error.exit_code else ''}{error}")
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -89,4 +96,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f"Error: {error.filename}: {error.strerror}.")
+        return 1
     return result if isinstance(result, int) else 0

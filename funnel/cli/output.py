@@ -58,8 +58,9 @@ def safe(text: str) -> str:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, moments in ISO 8601 and UTC."""
-    click.echo(json.dumps(value, default=plain, ensure_ascii=False, indent=2))
+    """Print a value as JSON, moments in ISO 8601 and UTC; controls are escaped, as JSON allows (SEC-33)."""
+    text = json.dumps(value, default=plain, ensure_ascii=False, indent=2)
+    click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def plain(value: object) -> object:

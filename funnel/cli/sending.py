@@ -17,6 +17,7 @@ from funnel.cli.output import (
     on_terminal,
     open_file,
     print_json,
+    safe,
     say,
     table,
     the_funnel,
@@ -70,7 +71,7 @@ def send_command(*, dry_run: bool, limit: int, quiet: bool, as_json: bool, at: s
 
 def say_error(text: str) -> None:
     """Print one line to standard error."""
-    click.echo(text, err=True)
+    click.echo(safe(text), err=True)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """A small SMTP server on loopback that says what it is told to say, and keeps a ledger of what it accepted.
 
-It is the outside world of the demo and of the tests: RFC 5321 without extensions beyond 8BITMIME and
-SIZE, one thread a connection. Never listens anywhere but on 127.0.0.1.
+It is the outside world of the demo and of the tests: RFC 5321 with 8BITMIME and SIZE, and with STARTTLS
+and AUTH when it is given a certificate and users; one thread a connection. Never listens anywhere but
+on 127.0.0.1.
 """
 
 from __future__ import annotations
 
+import base64
 import socket
 import socketserver
 import threading
@@ -14,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, cast
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
-STAGES = ("connect", "ehlo", "mail", "rcpt", "data", "dot", "rset", "quit")
+STAGES = ("connect", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "dot", "rset", "quit")
 #: Instead of a reply: hang up without a word; take the message, then hang up.
 HANG_UP = "hang up"
 TAKE_AND_HANG_UP = "take and hang up"
@@ -36,8 +39,9 @@ class MailServer:
     """A server to talk to at ``port``; use it in a ``with`` block.
 
     ``script`` maps a stage, or (stage, recipient), to replies that are given once each before the
-    server goes back to being friendly; a reply is a line like ``550 5.1.1 unknown`` or one of the
-    ways to hang up. ``on_accept`` is called with each message taken.
+    server goes back to being friendly; a reply is a line like ``550 5.1.1 unknown`` (or several, with
+    CRLF between them) or one of the ways to hang up. ``on_accept`` is called with each message taken.
+    With ``users`` nobody else may send; ``log`` has each command as it came.
     """
 
     on_accept: Callable[[Accepted], None] | None = None
@@ -45,6 +49,8 @@ class MailServer:
     script: dict[str | tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     always: dict[str | tuple[str, str], str] = field(default_factory=dict)
     extensions: tuple[str, ...] = ("8BITMIME", "SIZE 1000000")
+    users: dict[str, str] = field(default_factory=dict)
+    certificate: ssl.SSLContext | None = None
     log: list[str] = field(default_factory=list)
     _server: _Server | None = None
 
@@ -104,7 +110,7 @@ class _Conversation(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """Talk until QUIT, silence or a scripted hang-up."""
         self.owner = cast("_Server", self.server).owner
-        self.sender = self.recipient = ""
+        self.sender = self.recipient = self.user = ""
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             self._say("connect", "220 mail.example ready")
@@ -115,11 +121,22 @@ class _Conversation(socketserver.StreamRequestHandler):
         except (_HungUpError, OSError):
             return
 
+    def finish(self) -> None:
+        """Close the private conversation, too, when there was one."""
+        super().finish()
+        self.connection.close()
+
     def _command(self, line: str) -> bool:
         verb, _, rest = line.partition(" ")
         verb = verb.upper()
         if verb in {"EHLO", "HELO"}:
             self._hello(verb)
+        elif verb == "STARTTLS" and self.owner.certificate:
+            self._encrypt(self.owner.certificate)
+        elif verb == "AUTH":
+            self._log_in(*rest.split())
+        elif self.owner.users and not self.user and verb in {"MAIL", "RCPT", "DATA"}:
+            self._write("530 5.7.0 log in first")
         elif verb == "MAIL":
             self.sender = _path(rest)
             self._say("mail", "250 2.1.0 ok")
@@ -140,10 +157,39 @@ class _Conversation(socketserver.StreamRequestHandler):
     def _hello(self, verb: str) -> None:
         if verb == "EHLO" and not self.owner.script.get("ehlo"):
             lines = ["mail.example", *self.owner.extensions]
+            lines += ["STARTTLS"] if self.owner.certificate and not self.encrypted else []
+            lines += ["AUTH PLAIN LOGIN"] if self.owner.users else []
             for i, line in enumerate(lines):
                 self._write(f"250{' ' if i == len(lines) - 1 else '-'}{line}")
         else:
             self._say("ehlo", "250 mail.example")
+
+    @property
+    def encrypted(self) -> bool:
+        """True once the conversation is private."""
+        return hasattr(self.connection, "cipher")
+
+    def _encrypt(self, certificate: ssl.SSLContext) -> None:
+        if self._say("starttls", "220 go ahead").startswith("220"):
+            self.connection = certificate.wrap_socket(self.request, server_side=True)
+            self.rfile, self.wfile = self.connection.makefile("rb"), self.connection.makefile("wb", 0)
+
+    def _log_in(self, method: str = "", first: str = "") -> None:
+        """Take user and password by PLAIN or LOGIN."""
+        if method.upper() == "PLAIN":
+            _, user, password = base64.b64decode(first or self._asked("")).decode().split("\0")
+        else:
+            user = base64.b64decode(first or self._asked("Username:")).decode()
+            password = base64.b64decode(self._asked("Password:")).decode()
+        good = bool(user) and self.owner.users.get(user) == password
+        if self._say("auth", "235 2.7.0 welcome" if good else "535 5.7.8 wrong user or password").startswith("235"):
+            self.user = user
+
+    def _asked(self, question: str) -> bytes:
+        self._write("334 " + base64.b64encode(question.encode()).decode())
+        line = self.rfile.readline(2000).strip()
+        self.owner.log.append(line.decode("ascii", "replace"))
+        return line
 
     def _data(self) -> None:
         if not self._say("data", "354 go ahead").startswith("354"):

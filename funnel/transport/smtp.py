@@ -134,6 +134,7 @@ class SmtpTransport:
         try:
             if s.security == "starttls":
                 server.starttls(context=context)
+            server.ehlo_or_helo_if_needed()  # smtplib would say it in sendmail() only
             if s.user:
                 server.login(s.user, self._password)
         except BaseException:

@@ -1,0 +1,118 @@
+"""The tables as the migrations leave them; ``python tests/store/test_migrations.py`` writes schema.sql anew."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from funnel.errors import StoreError
+from funnel.model import GiftStatus, MailingStatus, Status
+from funnel.store import migrations, tick
+from funnel.store.database import open_database
+
+SCHEMA = Path(migrations.__file__).with_name("schema.sql")
+HEAD = """\
+-- The database, table by table. Moments are UTC seconds since 1970; words are those of funnel.model.
+-- Generated from the migrations by tests/store/test_migrations.py; edit those, not this.
+"""
+
+
+def schema(folder: Path) -> str:
+    """Return the text of schema.sql, from an empty database."""
+    with open_database(folder / "empty.db", create=True) as db:
+        rows = db.all("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
+    return HEAD + "".join(f"\n{row['sql']};\n" for row in rows)
+
+
+def test_the_schema_file_is_where_the_migrations_lead(tmp_path: Path) -> None:
+    assert SCHEMA.read_text("utf-8") == schema(tmp_path), "run: python tests/store/test_migrations.py"
+
+
+def test_a_new_database_is_marked_as_ours(tmp_path: Path) -> None:
+    with open_database(tmp_path / "new.db", create=True) as db:
+        assert db.value("PRAGMA application_id") == tick.APPLICATION_ID
+        assert db.value("PRAGMA user_version") == tick.SCHEMA_VERSION
+        assert db.value("PRAGMA journal_mode") == "wal"
+        assert db.value("PRAGMA integrity_check") == "ok"
+
+
+@pytest.mark.parametrize(("table", "words"), [("subscriber", Status), ("mailing", MailingStatus), ("gift", GiftStatus)])
+def test_the_words_of_the_tables_are_those_of_the_model(
+    tmp_path: Path, table: str, words: type[Status | MailingStatus | GiftStatus]
+) -> None:
+    with open_database(tmp_path / "new.db", create=True) as db:
+        sql = str(db.value("SELECT sql FROM sqlite_schema WHERE name = ?", (table,)))
+    listed = sql.partition("CHECK (status IN")[2].partition("))")[0]
+
+    assert {word.strip(" \n('") for word in listed.split(",")} == set(words)
+
+
+def test_every_table_is_strict(tmp_path: Path) -> None:
+    """A wrong type is refused, not kept."""
+    with open_database(tmp_path / "new.db", create=True) as db:
+        loose = [r["name"] for r in db.all("PRAGMA table_list") if not r["strict"] and not r["name"].startswith("_")]
+        assert [name for name in loose if not name.startswith("sqlite_")] == []
+        with pytest.raises(sqlite3.IntegrityError):
+            db.execute("INSERT INTO suppression VALUES ('hash', 'reason', 'yesterday')")
+
+
+def test_two_programs_may_make_the_same_database_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    failures: list[BaseException] = []
+
+    def make() -> None:
+        try:
+            open_database(path, create=True).close()
+        except StoreError as error:  # whoever comes second may find the file, but never half a table
+            failures.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with open_database(path) as db:
+        assert db.value("SELECT count(*) FROM setting") == 0
+    assert all("cannot be made" in str(error) for error in failures)
+
+
+def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    with open_database(path, create=True) as db:
+        db.execute("INSERT INTO setting VALUES ('a', 'b')")
+        before = list(db.connection.iterdump())
+    migrations.migrate(path)
+
+    with open_database(path) as db:
+        assert list(db.connection.iterdump()) == before
+
+
+def test_a_migration_that_fails_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQL-8: all or nothing."""
+    monkeypatch.setattr(migrations, "INITIAL", migrations.INITIAL + "CREATE TABLE setting (again TEXT) STRICT;\n")
+    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+        open_database(tmp_path / "new.db", create=True)
+    monkeypatch.undo()
+
+    connection = sqlite3.connect(tmp_path / "new.db")
+    assert connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    connection.close()
+    open_database(tmp_path / "new.db", create=True).close()
+
+
+def test_moments_are_kept_as_whole_seconds(tmp_path: Path) -> None:
+    from funnel.store.database import moment, seconds
+
+    at = datetime(2027, 3, 14, 8, 0, 0, 999_999, tzinfo=UTC)
+    assert moment(seconds(at)) == at.replace(microsecond=0)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        SCHEMA.write_text(schema(Path(folder)), "utf-8")
