@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 #: A page's button works from one second after the page was shown, for a day (BOT-2).
 PAGE_MIN = timedelta(seconds=1)
 PAGE_LIFE = timedelta(days=1)
+#: The only pictures we hand out: figures of the guide, and the logo.
+PICTURE = re.compile(r"(?:fig-[a-z0-9-]{1,40}|logo)\.png")
 
 
 def utc_now() -> datetime:
@@ -68,7 +71,7 @@ class Funnel:
         """Return the clinic's mails and sequences; raises ContentError."""
         from funnel.compose.source import load_library
 
-        return load_library(self.config.path(self.config.content.emails))
+        return load_library(self.config.path(self.config.content.emails), self.figures)
 
     @cached_property
     def context(self) -> Context:
@@ -130,6 +133,26 @@ class Funnel:
         except (OSError, ValueError):
             return {}
         return {str(k): int(v) for k, v in pages.get("anchors", pages).items() if isinstance(v, int)}
+
+    @cached_property
+    def figures(self) -> dict[str, tuple[int, int]]:
+        """Return how large each figure of the guide is shown in a mail; empty before the guide is built."""
+        file = self.config.path(self.config.guide.output) / "figures.json"
+        try:
+            sizes = json.loads(file.read_text("utf-8"))
+            return {str(name): (int(width), int(height)) for name, (width, height) in sizes.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def picture(self, name: str) -> bytes | None:
+        """Return a picture that mails show, by its name in their links; None for every other name."""
+        if not PICTURE.fullmatch(name):
+            return None
+        emails, guide = self.config.path(self.config.content.emails), self.config.path(self.config.guide.output)
+        try:
+            return ((emails if name == "logo.png" else guide / "figures") / name).read_bytes()
+        except OSError:
+            return None
 
     @cached_property
     def guide_length(self) -> int | None:
@@ -378,12 +401,13 @@ class Funnel:
             raise GuideError("The guide is not built, so links to it would lead nowhere; run “funnel guide build”.")
 
     def build_guide(self) -> Built:
-        """Build the guide's PDF, HTML edition and page list; raises GuideError, and then the last good ones stay."""
+        """Build the guide and the pictures for mails; raises GuideError, and then the last good ones stay."""
         from funnel.guide import build
 
         source = self.config.path(self.config.content.guide)
         built = build(source, self.guide_settings, self.config.path(self.config.guide.output))
-        self.__dict__.pop("guide_pages", None)
+        for stale in ("guide_pages", "figures", "library", "composer"):
+            self.__dict__.pop(stale, None)
         return built
 
 

@@ -6,8 +6,11 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from funnel.compose.message import LARGEST_HTML, quoted_printable
+from funnel.compose.message import LARGEST_HTML
+from funnel.compose.quoted import quoted_printable
+from funnel.compose.words import figures_in
 from funnel.errors import FunnelError
+from funnel.guide.palette import LEAST, contrast
 from funnel.model import Due, Finding, Kind, Level, Status, Step
 from funnel.preview import parts_of, render_sample
 from funnel.schedule import next_open, zone
@@ -39,7 +42,9 @@ PLACEHOLDER = re.compile(r"sample|your (street|address|clinic)|lorem|xxx|todo", 
 
 def check(funnel: Funnel, now: datetime, *, guide: bool = True) -> list[Finding]:
     """Return what is wrong with a funnel, the gravest first. Writes nothing and sends nothing."""
-    findings = [*_settings(funnel, now), *_mails(funnel, now), *_people(funnel, now)]
+    findings = [*_settings(funnel, now), *_theme(funnel), *_mails(funnel, now)]
+    known = {finding.says for finding in findings}  # what is wrong for all is not repeated for each
+    findings += [finding for finding in _people(funnel, now) if finding.says not in known]
     if guide:
         findings += _guide(funnel)
     return sorted(findings, key=lambda finding: finding.level is not Level.ERROR)
@@ -51,6 +56,14 @@ def _error(where: str, says: str, fix: str) -> Finding:
 
 def _warning(where: str, says: str, fix: str) -> Finding:
     return Finding(Level.WARNING, where, says, fix)
+
+
+def _told(where: str, error: FunnelError, fix: str) -> Finding:
+    """Return an error as a finding; one that says itself where it is, says it once."""
+    says = str(error).removesuffix(".")
+    if says.startswith(where):
+        where, _, says = says.partition(": ")
+    return _error(where, says, fix)
 
 
 def _settings(funnel: Funnel, now: datetime) -> Iterator[Finding]:
@@ -71,6 +84,18 @@ def _settings(funnel: Funnel, now: datetime) -> Iterator[Finding]:
         yield _warning("funnel.toml: transport.kind", "mail is kept in a folder, not sent", 'set it to "smtp" to send')
 
 
+def _theme(funnel: Funnel) -> Iterator[Finding]:
+    """Yield each pair of colours in which words cannot be read well (WCAG 2.2 AA)."""
+    for words, ground, one, other in funnel.library.theme.pairs():
+        found = contrast(one, other)
+        if found < LEAST:
+            yield _error(
+                f"emails/theme.toml: {words}",
+                f"{one} on {ground} {other} has a contrast of {found:.1f} to 1",
+                f"make one darker or lighter, to at least {LEAST} to 1",
+            )
+
+
 # --- mails -------------------------------------------------------------------------------------
 
 
@@ -81,12 +106,13 @@ def _mails(funnel: Funnel, now: datetime) -> Iterator[Finding]:
         try:
             rendered = render_sample(funnel, mail, now=now)
         except FunnelError as error:
-            yield _error(mail.file, str(error), "mend it before anything goes out")
+            yield _told(mail.file, error, "mend it before anything goes out")
             continue
         html, text = parts_of(rendered.message)
         yield from _size(mail, html)
         yield from _links(funnel, mail, html, text)
         yield from _page(funnel, mail)
+        yield from _figures(funnel, mail)
     for name, sequence in funnel.library.sequences.items():
         used = {step.name for step in sequence.steps}
         for mail in funnel.library.mails.values():
@@ -140,6 +166,12 @@ def _page(funnel: Funnel, mail: Mail) -> Iterator[Finding]:
         yield _error(mail.file, f"the guide has no “{mail.guide_page}”", "name a chapter, figure or worksheet of it")
 
 
+def _figures(funnel: Funnel, mail: Mail) -> Iterator[Finding]:
+    for name in figures_in(mail.body):
+        if funnel.figures and name not in funnel.figures:
+            yield _error(mail.file, f"the guide has no figure “{name}”", "name one of guide/figures")
+
+
 # --- everybody who could get them --------------------------------------------------------------
 
 
@@ -174,7 +206,9 @@ def _one(funnel: Funnel, db: Database, due: Due, step: Step, now: datetime) -> I
         )  # fmt: skip
     except FunnelError as error:
         who = funnel.shown_address(db, due.subscriber.id)
-        yield _error(f"{due.enrollment.sequence}/{step.name} for {who}", str(error), "mend the mail or the person")
+        where = f"{due.enrollment.sequence}/{step.name} for {who}"
+        mail = funnel.library.mail(due.enrollment.sequence, step.name)
+        yield _error(where, _told(mail.file, error, "").says, "mend the mail or the person")
 
 
 def _guide(funnel: Funnel) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import datetime, timedelta
 from html import escape
 from typing import TYPE_CHECKING
@@ -24,9 +25,12 @@ SAMPLE_CODE = "7K3M-9QXA-P2VD-5"
 
 
 def render_sample(
-    funnel: Funnel, mail: Mail, *, now: datetime, email: str | None = None, to: str = "", marked: bool = False
+    funnel: Funnel, mail: Mail, *, now: datetime, email: str | None = None, to: str = "", test: int = 0
 ) -> Rendered:
-    """Return a mail filled in for a person, or for a sample person whose links lead nowhere."""
+    """Return a mail filled in for a person, or for a sample person whose links lead nowhere.
+
+    ``test`` is the number of a copy that really goes out: it is marked as one, and gets a Message-ID of its own.
+    """
     if email:
         with funnel.session(readonly=True) as db:
             person = funnel.find_person(db, email)
@@ -38,11 +42,11 @@ def render_sample(
         if mail.kind is not Kind.CONFIRM:
             expires = funnel.day(now + timedelta(days=funnel.config.gift.expires_days))
             fields |= {"gift_code": SAMPLE_CODE, "gift_expires": expires}
-    if marked:
+    if test:
         fields["test_banner"] = "This is a test copy. Its links do nothing."
     return funnel.composer.render(
-        mail.sequence, mail.name, fields, to=to or person.email, mailing_id=NOBODY, date=now,
-        prefix="[TEST] " if marked else "",
+        mail.sequence, mail.name, fields, to=to or person.email, mailing_id=NOBODY + test, date=now,
+        prefix="[TEST] " if test else "",
     )  # fmt: skip
 
 
@@ -62,9 +66,11 @@ def send_tests(funnel: Funnel, mails: Iterable[Mail], to: str) -> list[tuple[str
     funnel.transport.open()
     replies: list[tuple[str, Reply]] = []
     try:
-        for i, mail in enumerate(mails):
-            rendered = render_sample(funnel, mail, now=funnel.clock(), to=address.envelope, marked=True)
-            envelope = Outgoing(NOBODY + i, funnel.config.clinic.from_address, address.envelope, rendered.message)
+        # Mailbox providers drop a second mail with the same Message-ID, also when it is tomorrow's test.
+        first = int(funnel.clock().timestamp() * 1000)
+        for number, mail in enumerate(mails, first):
+            rendered = render_sample(funnel, mail, now=funnel.clock(), to=address.envelope, test=number)
+            envelope = Outgoing(NOBODY + number, funnel.config.clinic.from_address, address.envelope, rendered.message)
             replies.append((f"{mail.sequence}/{mail.name}", funnel.transport.deliver(envelope)))
     finally:
         funnel.transport.close()
@@ -82,6 +88,7 @@ def write_preview(funnel: Funnel, mails: Iterable[Mail], out: Path, *, email: st
     for mail in mails:
         rendered = render_sample(funnel, mail, now=now, email=email)
         html, text = parts_of(rendered.message)
+        html = with_pictures(funnel, html)
         stem = f"{mail.sequence}-{mail.name}"
         for suffix, content in ((".html", html.encode()), (".txt", text.encode()), (".eml", rendered.message)):
             (out / (stem + suffix)).write_bytes(content)
@@ -99,6 +106,16 @@ def parts_of(message: bytes) -> tuple[str, str]:
     bodies = {kind: parsed.get_body((kind,)) for kind in ("html", "plain")}
     html, plain = (str(body.get_content()) if body else "" for body in bodies.values())
     return html, plain
+
+
+def with_pictures(funnel: Funnel, html: str) -> str:
+    """Return a mail's HTML with our pictures inside it, to look at without a server."""
+
+    def inside(found: re.Match[str]) -> str:
+        png = funnel.picture(found[1])
+        return f'src="data:image/png;base64,{base64.b64encode(png).decode()}"' if png else found[0]
+
+    return re.sub(rf'src="{re.escape(funnel.links.home)}f/([^"/]+)"', inside, html)
 
 
 def _card(mail: Mail, rendered: Rendered, html: str, text: str) -> str:

@@ -8,7 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from jinja2 import TemplateError
+
 from funnel.compose.message import Letter, message_bytes
+from funnel.compose.quoted import quoted_template
 from funnel.compose.source import Library, Mail, load_library
 from funnel.compose.template import Compiled, compile_mail, environment
 from funnel.errors import ContentError
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from jinja2 import Environment, Template
+    from jinja2.runtime import Context
 
 LARGEST_FIELD = 2_000
 
@@ -44,10 +48,11 @@ class Sender:
 @dataclass(slots=True)
 class _Parts:
     compiled: Compiled
-    subjects: list[Template]
-    preheader: Template
+    subjects: list[Template | str]
+    preheader: Template | str
     html: Template
     text: Template
+    feedback_id: str
 
 
 class Composer:
@@ -79,9 +84,13 @@ class Composer:
         mail = self.library.mail(sequence, name)
         parts = self._parts(mail)
         variant = mailing_id % len(parts.subjects)
-        values = {key: _bounded(value) for key, value in fields.items()}
-        values["subject"] = prefix + self._fill(parts.subjects[variant], values, mail)
-        values["preheader"] = self._fill(parts.preheader, values, mail)
+        values = dict(fields)
+        for key, value in fields.items():
+            if isinstance(value, str) and len(value) > LARGEST_FIELD:
+                values[key] = value[:LARGEST_FIELD]
+        context = parts.html.new_context(values, shared=True)
+        values["subject"] = prefix + self._fill(parts.subjects[variant], context, mail)
+        values["preheader"] = self._fill(parts.preheader, context, mail)
         message_id, own_id = self._ids(mailing_id)
         unsubscribe = "" if mail.kind is Kind.CONFIRM else str(values.get("unsubscribe_url", ""))
         if not unsubscribe and mail.kind is not Kind.CONFIRM:
@@ -94,11 +103,11 @@ class Composer:
             to_address=to,
             reply_to=self.sender.reply_to,
             subject=str(values["subject"]),
-            html=self._fill(parts.html, values, mail),
-            text=self._fill(parts.text, values, mail),
+            html=self._fill(parts.html, context, mail),
+            text=self._fill(parts.text, context, mail),
             funnel_id=own_id,
             list_id=self.sender.list_id,
-            feedback_id=f"{mail.kind}:{self.sender.feedback_id}",
+            feedback_id=parts.feedback_id,
             unsubscribe_url=unsubscribe,
         )
         return Rendered(message_id, letter.subject, message_bytes(letter), parts.compiled.version)
@@ -116,18 +125,17 @@ class Composer:
             plain = html.overlay(autoescape=False)
             self._ready[key] = _Parts(
                 compiled,
-                [plain.from_string(subject) for subject in compiled.subjects],
-                plain.from_string(compiled.preheader),
-                html.from_string(compiled.html),
-                plain.from_string(compiled.text),
+                [_words(plain, subject) for subject in compiled.subjects],
+                _words(plain, compiled.preheader),
+                quoted_template(html, compiled.html),
+                quoted_template(plain, compiled.text),
+                f"{mail.kind}:{self.sender.feedback_id}",
             )
         return self._ready[key]
 
-    def _fill(self, template: Template, values: Mapping[str, object], mail: Mail) -> str:
-        from jinja2 import TemplateError
-
+    def _fill(self, template: Template | str, context: Context, mail: Mail) -> str:
         try:
-            return template.render(values)
+            return template if isinstance(template, str) else "".join(template.root_render_func(context))
         except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ContentError(f"{mail.file}: it cannot be filled in: {error}.") from None
 
@@ -137,9 +145,10 @@ class Composer:
         return f"{own}@{self.sender.domain}", own
 
 
-def _bounded(value: object) -> object:
-    """Return a field no longer than any honest one is."""
-    return value[:LARGEST_FIELD] if isinstance(value, str) else value
+def _words(env: Environment, source: str) -> Template | str:
+    """Return a template, or just what it says when that is the same for everybody."""
+    template = env.from_string(source)
+    return template if "{" in source else template.render()
 
 
 __all__ = ["Composer", "Sender", "load_library"]

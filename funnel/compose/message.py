@@ -2,32 +2,34 @@
 
 Headers are written here and not by ``email.message``: its policies fold and encode long URLs, which
 breaks one-click unsubscribe, and decode encoded-words in values, which lets a name add a header
-(CVE-2024-6923). Afterwards the bytes are parsed again and the header names compared with the list of
-those allowed, so a mistake here stops the mail instead of sending it (MSG-4).
+(CVE-2024-6923). Afterwards the headers are read again, by rules stricter than any mail program's, and their
+names compared with the list of those allowed, so a mistake here stops the mail instead of sending it (MSG-4).
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
-from email.parser import BytesHeaderParser
+from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
+from funnel.compose.quoted import SOFT_BREAK
 from funnel.errors import ContentError
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 #: Gmail cuts a mail off at about 102 KB (MSG-8).
 LARGEST_HTML = 90_000
 LARGEST_MESSAGE = 150_000
 ALLOWED_HEADERS = {
-    "from", "to", "reply-to", "subject", "date", "message-id", "mime-version", "content-type", "list-unsubscribe",
-    "list-unsubscribe-post", "list-id", "feedback-id", "auto-submitted", "x-funnel-id",
+    "From", "To", "Reply-To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "List-Unsubscribe",
+    "List-Unsubscribe-Post", "List-Id", "Feedback-ID", "Auto-Submitted", "X-Funnel-Id",
 }  # fmt: skip
+QUOTED = "Content-Transfer-Encoding: quoted-printable"
+PLAIN = ("Content-Type: text/plain; charset=utf-8", QUOTED, "")
+HTML = ("Content-Type: text/html; charset=utf-8", QUOTED, "")
+#: A header's value as it is written here: plain ASCII, something on each line, and no line over 998 octets.
+VALUE = r"[ -~]{0,930}(?:\r\n [!-~][ -~]{0,930})*"
 #: One bare address; one link, which RFC 2369 puts between angle brackets; one list name (RFC 2919).
 ADDRESS = re.compile(r"[^\s@<>()\[\]\\,;:\"]+@[^\s@<>()\[\]\\,;:\"]+")
 LINK = re.compile(r"https?://[^\s<>,\"]+")
@@ -38,9 +40,9 @@ LONGEST_CHUNK = 39
 UNSAFE = re.compile("[\x00-\x1f\x7f\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Letter:
-    """All that goes into one message."""
+    """All that goes into one message; not frozen, because that makes it three times as slow to fill."""
 
     message_id: str
     date: datetime
@@ -49,7 +51,7 @@ class Letter:
     to_address: str
     reply_to: str
     subject: str
-    html: str
+    html: str  #: both parts are quoted-printable already
     text: str
     funnel_id: str
     list_id: str = ""
@@ -63,51 +65,57 @@ def message_bytes(letter: Letter) -> bytes:
     Raises ContentError when the mail is too large, or when its headers are not exactly those meant.
     """
     headers = _headers(letter)
-    html, text = quoted_printable(letter.html), quoted_printable(letter.text)
+    html, text = letter.html.removesuffix(SOFT_BREAK), letter.text.removesuffix(SOFT_BREAK)
     if len(html) > LARGEST_HTML:
         raise ContentError(f"The HTML part is {len(html):,} bytes; Gmail cuts mail off above {LARGEST_HTML:,}.")
-    boundary = b"=_funnel_" + letter.funnel_id.encode("ascii")
-    lines = [f"{name}: {value}".encode("ascii") for name, value in headers]
-    lines += [b"MIME-Version: 1.0", b'Content-Type: multipart/alternative; boundary="' + boundary + b'"', b""]
-    for kind, part in ((b"plain", text), (b"html", html)):
-        lines += [b"--" + boundary, b"Content-Type: text/" + kind + b"; charset=utf-8"]
-        lines += [b"Content-Transfer-Encoding: quoted-printable", b"", part]
-    message = b"\r\n".join([*lines, b"--" + boundary + b"--", b""])
-    _gate(message, [name.lower() for name, _ in headers])
-    return message
+    boundary = f"=_funnel_{letter.funnel_id}"  # quoted-printable never says =_
+    headers |= {"MIME-Version": "1.0", "Content-Type": f'multipart/alternative; boundary="{boundary}"'}
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    lines += ["", f"--{boundary}", *PLAIN, text, f"--{boundary}", *HTML, html, f"--{boundary}--", ""]
+    message = "\r\n".join(lines)
+    _gate(message, tuple(headers))
+    return message.encode("ascii")
 
 
-def _headers(letter: Letter) -> list[tuple[str, str]]:
-    headers = [
-        ("From", mailbox(letter.from_name, letter.from_address)),
-        ("To", addr_spec(letter.to_address)),
-        ("Reply-To", addr_spec(letter.reply_to)),
-        ("Subject", unstructured(letter.subject)),
-        ("Date", format_datetime(letter.date)),
-        ("Message-ID", f"<{addr_spec(letter.message_id)}>"),
-        ("Auto-Submitted", "auto-generated"),
-        ("X-Funnel-Id", one_line(letter.funnel_id)),
-    ]
+def _headers(letter: Letter) -> dict[str, str]:
+    headers = {
+        "From": mailbox(letter.from_name, letter.from_address),
+        "To": addr_spec(letter.to_address),
+        "Reply-To": _known_address(letter.reply_to),
+        "Subject": unstructured(letter.subject),
+        "Date": _date(int(letter.date.timestamp())),
+        "Message-ID": f"<{addr_spec(letter.message_id)}>",
+        "Auto-Submitted": "auto-generated",
+        "X-Funnel-Id": one_line(letter.funnel_id),
+    }
     if letter.feedback_id:
-        headers.append(("Feedback-ID", one_line(letter.feedback_id)))
+        headers["Feedback-ID"] = one_line(letter.feedback_id)
     if letter.unsubscribe_url:
-        headers += [
-            ("List-Id", f"<{_fitting(LIST_ID, letter.list_id)}>"),
-            ("List-Unsubscribe", f"<{_fitting(LINK, letter.unsubscribe_url)}>"),
-            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-        ]
+        headers["List-Id"] = _known_list(letter.list_id)
+        headers["List-Unsubscribe"] = f"<{_fitting(LINK, letter.unsubscribe_url)}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     return headers
 
 
-def _gate(message: bytes, names: list[str]) -> None:
-    """Raise ContentError unless the bytes parse back to exactly the headers that were meant."""
-    head = BytesHeaderParser().parsebytes(message)
-    parsed = sorted(name.lower() for name in head.keys())  # noqa: SIM118
-    meant = sorted([*names, "mime-version", "content-type"])
-    if head.defects or parsed != meant or not set(parsed) <= ALLOWED_HEADERS or len(set(parsed)) != len(parsed):
+@lru_cache(maxsize=16)
+def _date(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC))
+
+
+def _gate(message: str, names: tuple[str, ...]) -> None:
+    """Raise ContentError unless the message is plain and begins with exactly the headers that were meant."""
+    if not message.isascii() or not _head(names).match(message):
         raise ContentError("The message's headers are not the ones meant; it was not sent.")
     if len(message) > LARGEST_MESSAGE:
         raise ContentError(f"The message is {len(message):,} bytes; at most {LARGEST_MESSAGE:,} are sent.")
+
+
+@lru_cache(maxsize=16)
+def _head(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a parser of all that stands before the body: these headers, once each and no others."""
+    if len(ALLOWED_HEADERS.intersection(names)) != len(names):
+        raise ContentError("The message's headers are not among those allowed; it was not sent.")
+    return re.compile("".join([*(f"{name}: {VALUE}\r\n" for name in names), "\r\n"]))
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -125,12 +133,23 @@ def addr_spec(text: str) -> str:
     return _fitting(ADDRESS, text)
 
 
+@lru_cache(maxsize=16)
+def _known_address(text: str) -> str:
+    return addr_spec(text)
+
+
+@lru_cache(maxsize=16)
+def _known_list(text: str) -> str:
+    return f"<{_fitting(LIST_ID, text)}>"
+
+
 def _fitting(pattern: re.Pattern[str], text: str) -> str:
     if not pattern.fullmatch(one_line(text)):
         raise ContentError("A header value is not the one address, link or list name it must be.")
     return text
 
 
+@lru_cache(maxsize=64)
 def unstructured(text: str) -> str:
     """Return text for Subject and names: plain when that is safe, else encoded-words (RFC 2047).
 
@@ -159,6 +178,7 @@ def _encoded_word(raw: bytes) -> str:
     return f"=?utf-8?b?{base64.b64encode(raw).decode()}?="
 
 
+@lru_cache(maxsize=16)
 def mailbox(name: str, address: str) -> str:
     """Return ``"Name" <address>`` with the name quoted or encoded as it needs."""
     shown = unstructured(name)
@@ -167,10 +187,3 @@ def mailbox(name: str, address: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*", shown):
         shown = '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return f"{shown} <{addr_spec(address)}>"
-
-
-def quoted_printable(text: str) -> bytes:
-    """Return text as quoted-printable with CRLF line ends and lines of at most 76 octets (RFC 2045 section 6.7)."""
-    raw = "\n".join(line.rstrip("\r") for line in text.split("\n")).encode("utf-8", "replace")
-    raw = raw.replace(b"\r", b"").replace(b"\x00", b"")
-    return binascii.b2a_qp(raw, istext=True).replace(b"\n", b"\r\n")

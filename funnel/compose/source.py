@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import time, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from funnel.compose.theme import Theme, dress, load_theme
+from funnel.compose.words import refuse_unknown, with_sizes
 from funnel.errors import ConfigError, ContentError
 from funnel.model import Condition, Kind, Sequence, Step
 from funnel.settings import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: The sequences a funnel cannot do without, and the kind of their first mail.
 REQUIRED = {"confirm": Kind.CONFIRM, "series": Kind.GUIDE, "again": Kind.GUIDE}
@@ -72,7 +78,7 @@ class SequenceTable:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """All the clinic's words: sequences by name, mails by (sequence, name), the layout."""
+    """All the clinic's words: sequences by name, mails by (sequence, name), the layout in the clinic's look."""
 
     sequences: dict[str, Sequence]
     mails: dict[tuple[str, str], Mail]
@@ -80,6 +86,7 @@ class Library:
     layout_text: str = ""
     styles: str = ""
     folder: Path = field(default_factory=Path)
+    theme: Theme = field(default_factory=Theme)
 
     def mail(self, sequence: str, name: str) -> Mail:
         """Return one mail; raises ContentError when there is none of that name."""
@@ -98,8 +105,8 @@ class Library:
         return found[0]
 
 
-def load_library(folder: Path) -> Library:
-    """Return everything in an ``emails/`` folder.
+def load_library(folder: Path, sizes: Mapping[str, tuple[int, int]] | None = None) -> Library:
+    """Return everything in an ``emails/`` folder; ``sizes`` are those of the guide's figures, once it is built.
 
     Raises ContentError naming file, line or key, and the remedy.
     """
@@ -107,22 +114,30 @@ def load_library(folder: Path) -> Library:
         raise ContentError(
             f"The folder {folder.name}/ is missing; [content] emails must name the folder of your mails."
         )
+    theme = load_theme(folder)
     sequences: dict[str, Sequence] = {}
     mails: dict[tuple[str, str], Mail] = {}
     for file in sorted(folder.glob("*/sequence.toml"), key=_place):
         name = file.parent.name
         found = {m.name: m for m in _mails_in(file.parent)}
         sequences[name] = _sequence(file, name, found)
-        mails |= {(name, m.name): m for m in found.values()}
+        for mail in found.values():
+            mails[name, mail.name] = replace(mail, body=with_sizes(mail.body, sizes or {}, theme.widest))
     _require(sequences, folder)
     return Library(
         sequences,
         mails,
-        layout_html=_read(folder / "_layout" / "layout.html"),
+        layout_html=_layout(folder, "layout.html", theme),
         layout_text=_read(folder / "_layout" / "layout.txt"),
-        styles=_read(folder / "_layout" / "mail.css"),
+        styles=_layout(folder, "mail.css", theme),
         folder=folder,
+        theme=theme,
     )
+
+
+def _layout(folder: Path, name: str, theme: Theme) -> str:
+    file = folder / "_layout" / name
+    return dress(_read(file), theme, folder, _shown(file))
 
 
 def _place(file: Path) -> tuple[int, str]:
@@ -159,6 +174,7 @@ def read_mail(file: Path) -> Mail:
         raise ContentError(f'{shown}: give one subject = "…", or two to compare: subjects = ["…", "…"].')
     if front.kind not in set(Kind):
         raise ContentError(f"{shown}: kind “{front.kind}” is unknown; use one of {', '.join(Kind)}.")
+    refuse_unknown(body, shown, first_line)
     return Mail(
         sequence=file.parent.name,
         name=file.stem,

@@ -317,6 +317,7 @@ def _inline_styles(html: str) -> str:
         disable_validation=True,
         remove_classes=False,
         allow_network=False,
+        disable_basic_attributes=["width", "height"],  # a picture's own stay: Outlook knows no max-width
         cssutils_logging_level=logging.CRITICAL,
     ).transform()
     if sorted(WORD.findall(inlined)) != before:

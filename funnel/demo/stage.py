@@ -25,7 +25,7 @@ from funnel.demo.story import Life, Mail, Moment, Story
 from funnel.errors import FunnelError
 from funnel.founding import found
 from funnel.model import MailingStatus
-from funnel.preview import parts_of
+from funnel.preview import parts_of, with_pictures
 from funnel.report import make_report, why
 from funnel.store import enrollments, mailings
 from funnel.tokens import mailing_of
@@ -306,6 +306,16 @@ def _open(funnel: Funnel, server: MailServer) -> Stage:
     return stage
 
 
+def _with_pictures(funnel: Funnel, mails: list[Mail]) -> list[Mail]:
+    """Put the pictures into the first mail of each name: those are the ones the page shows."""
+    shown: set[str] = set()
+    for place, mail in enumerate(mails):
+        if mail.name not in shown:
+            mails[place] = replace(mail, html=with_pictures(funnel, mail.html))
+            shown.add(mail.name)
+    return mails
+
+
 def _closing(stage: Stage, days: int, pages: int, seconds: float) -> Story:
     """Ask the funnel itself what happened to everybody."""
     funnel = stage.funnel
@@ -326,6 +336,6 @@ def _closing(stage: Stage, days: int, pages: int, seconds: float) -> Story:
     guide = (funnel.config.path(funnel.config.guide.output) / "guide.pdf").read_bytes()
     return Story(
         lives=sorted(stage.lives.values(), key=lambda life: life.visitor.arrives),
-        mails=stage.mails, report=report, clinic=funnel.config.clinic.name, days=days, seconds=seconds,
-        requests=stage.requests, guide=guide, guide_pages=pages,
+        mails=_with_pictures(funnel, stage.mails), report=report, clinic=funnel.config.clinic.name,
+        days=days, seconds=seconds, requests=stage.requests, guide=guide, guide_pages=pages,
     )  # fmt: skip

@@ -18,9 +18,9 @@ __all__ = ["Built", "GuideSettings", "build", "check"]
 
 
 def build(source: Path, settings: GuideSettings, out: Path) -> Built:
-    """Build guide.pdf, guide.html and pages.json in ``out`` and return what was built.
+    """Build guide.pdf, guide.html, pages.json and the mails' pictures in ``out`` and return what was built.
 
-    Files that are already there are replaced only when all three are ready. The same source
+    Files that are already there are replaced only when all are ready. The same source
     and settings give the same bytes on any machine. Raises GuideError.
     """
     from funnel.guide.builder import build as run

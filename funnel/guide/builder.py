@@ -40,8 +40,9 @@ class Mark:
 
 
 def build(source: Path, settings: GuideSettings, out: Path) -> Built:
-    """Build the three files in ``out``; see funnel.guide.build."""
+    """Build the files in ``out``; see funnel.guide.build."""
     from funnel.guide.edition import edition
+    from funnel.guide.pictures import mail_pictures
 
     started = time.monotonic()
     refuse_unusable(settings)
@@ -52,10 +53,13 @@ def build(source: Path, settings: GuideSettings, out: Path) -> Built:
         refuse_moved_pages(book, marks)
         pdf = finish(compiled.pdf(), compiled.fields)
     anchors = {mark.name: mark.page for mark in marks if mark.kind == "anchor"}
+    pictures = mail_pictures(source)
     files = {
+        **{f"figures/{name}.png": picture.png for name, picture in pictures.items()},
+        "figures.json": _json({name: [picture.width, picture.height] for name, picture in pictures.items()}),
         "guide.pdf": pdf,
         "guide.html": edition(book, settings).encode(),
-        "pages.json": (json.dumps(anchors, indent=1, sort_keys=True) + "\n").encode(),
+        "pages.json": _json(anchors),
     }
     _replace(out, files)
     return Built(
@@ -66,6 +70,10 @@ def build(source: Path, settings: GuideSettings, out: Path) -> Built:
         sha256=hashlib.sha256(pdf).hexdigest(),
         seconds=time.monotonic() - started,
     )
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 
 
 class Compiled:
@@ -84,25 +92,25 @@ class Compiled:
 
     def marks(self) -> list[Mark]:
         """Return where each page, chapter, figure and worksheet really stands."""
-        rows = json.loads(_spoken(lambda: self.compiler.query("<mark>", field="value")))
+        rows = json.loads(spoken(lambda: self.compiler.query("<mark>", field="value")))
         return [Mark(**row) for row in rows]
 
     def pdf(self) -> bytes:
         """Return the tagged PDF. Raises GuideError for a warning too: a missing font is only a warning."""
         options: dict[str, Any] = {"format": "pdf", "pdf_standards": ["ua-1"], "timestamp": MOMENT}
-        pdf, warnings = _spoken(lambda: self.compiler.compile_with_warnings(**options))
+        pdf, warnings = spoken(lambda: self.compiler.compile_with_warnings(**options))
         if warnings:
             raise GuideError(f"the guide could not be typeset: {warnings[0].message}")
         return bytes(pdf)
 
     def pictures(self, ppi: float) -> list[bytes]:
         """Return each page as a PNG."""
-        found = _spoken(lambda: self.compiler.compile(format="png", ppi=ppi))
+        found = spoken(lambda: self.compiler.compile(format="png", ppi=ppi))
         return list(found) if isinstance(found, list) else [found]
 
 
-def _spoken(run: Any) -> Any:
-    """Return what ``run`` returns; the typesetter's own errors become one sentence."""
+def spoken(run: Any) -> Any:
+    """Return what ``run`` returns. Raises GuideError with one sentence for the typesetter's own errors."""
     import typst
 
     try:
@@ -172,11 +180,15 @@ def finish(pdf: bytes, fields: Sequence[Field]) -> bytes:
 def _replace(out: Path, files: dict[str, bytes]) -> None:
     """Write all files beside their places, then move them in, so that a failure leaves the old ones."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        (out / "figures").mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            (out / f".{name}.new").write_bytes(content)
+            _beside(out / name).write_bytes(content)
         for name in files:
-            (out / f".{name}.new").replace(out / name)
+            _beside(out / name).replace(out / name)
     except OSError as error:
         says = f"the guide cannot be written to {out.name}/: {error.strerror}; check the folder and the disk"
         raise GuideError(says) from None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")

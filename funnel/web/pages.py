@@ -74,6 +74,7 @@ class Pages:
             ("/privacy", "GET", self.privacy),
             ("/healthz", "GET", self.healthz),
             ("/style.css", "GET", self.stylesheet),
+            ("/f/<name>", "GET", self.picture),
         ]
         for rule, method, view in routes:
             app.add_url_rule(rule, endpoint=view.__name__, view_func=view, methods=[method])
@@ -286,10 +287,15 @@ class Pages:
 
     def stylesheet(self) -> Response:
         """Hand out the one style sheet."""
-        response = Response(self.style, mimetype="text/css")
-        response.set_etag(_short_hash(self.style))
-        response.headers["Cache-Control"] = "public, max-age=86400"
-        response.make_conditional(request)
+        return _kept(self.style, "text/css")
+
+    def picture(self, name: str) -> Response:
+        """Hand out a picture that mails show, to anybody; 404 for every other name."""
+        png = self.funnel.picture(name)
+        if png is None:
+            abort(404)
+        response = _kept(png, "image/png")
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # mail is read on other sites
         return response
 
     def link_failed(self, *, expired: bool) -> Response:
@@ -328,6 +334,15 @@ def _agent() -> str:
 def _root(funnel: Funnel) -> str:
     """Return the path our pages live under, empty for a site of their own."""
     return urlsplit(funnel.config.site.base_url).path
+
+
+def _kept(data: bytes, mimetype: str) -> Response:
+    """Return what anybody may keep for a day, or 304 when they have it."""
+    response = Response(data, mimetype=mimetype)
+    response.set_etag(_short_hash(data))
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    response.make_conditional(request)
+    return response
 
 
 def _short_hash(data: bytes) -> str:

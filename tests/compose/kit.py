@@ -184,6 +184,11 @@ def parts(message: bytes) -> tuple[str, str]:
     return tuple(raw.decode("utf-8").replace("\r\n", "\n") for raw in texts if isinstance(raw, bytes))  # type: ignore[return-value]
 
 
+def as_sent(text: str) -> str:
+    """Return what arrives of a text: no CR, no NUL, nothing that UTF-8 cannot say."""
+    return text.replace("\r", "").replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def byte_faults(message: bytes) -> list[str]:
     """Return what no message may hold: see MSG-1 and MSG-2."""
     head, _, body = message.partition(b"\r\n\r\n")
@@ -195,7 +200,9 @@ def byte_faults(message: bytes) -> list[str]:
         "8 bit": not message.isascii(),
         "a control": re.search(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]", message),
         "a long header line": any(len(line) > 998 for line in head.split(b"\r\n")),
-        "a long body line": any(len(line) > 78 for line in body.split(b"\r\n")),
+        "a long body line": any(len(line) > 76 for line in body.split(b"\r\n")),
+        "a line that needs stuffing": re.search(rb"^(\.|From )", body, re.MULTILINE),
+        "a blank at the end of a line": re.search(rb"[ \t]\r\n", body),
         "a header twice": len(set(names)) != len(names),
         "no end": not message.endswith(b"--\r\n"),
     }

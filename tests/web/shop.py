@@ -45,6 +45,7 @@ MAILS = {
     "again/guide-again": "guide",
 }
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 1200 + b"\n%%EOF\n"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 HTML = "<!doctype html>\n<html lang=en><style>p{color:red}</style><p>The guide…</p></html>\n".encode()
 
 
@@ -178,6 +179,8 @@ def make_shop(folder: Path, extra: str = "", toml: str = TOML) -> Shop:
     output.mkdir(parents=True)
     (output / "guide.pdf").write_bytes(PDF)
     (output / "guide.html").write_bytes(HTML)
+    (output / "figures").mkdir()
+    (output / "figures" / "fig-01.png").write_bytes(PNG)
     config = load_config(folder / "funnel.toml")
     open_database(config.path(config.store.path), create=True).close()
     clock = Clock()

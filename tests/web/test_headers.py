@@ -50,7 +50,7 @@ def test_every_answer_is_locked_down(shop: Shop) -> None:
         assert headers.get("X-Robots-Tag") == (None if path == "/" else "noindex"), path
         assert "Set-Cookie" not in headers
         assert "Server" not in headers
-        open_to_caches = path.endswith((".pdf", ".html", ".css")) and answer.status_code == 200
+        open_to_caches = path.endswith((".pdf", ".html", ".css", ".png")) and answer.status_code == 200
         assert (headers["Cache-Control"] == "no-store") != open_to_caches, path
     assert seen >= {200, 400, 404, 405, 413, 421, 422}
 

@@ -32,6 +32,7 @@ def addresses(shop: Shop) -> dict[str, str]:
         "/g/<token>/guide.html": f"/g/{g}/guide.html",
         "/u/<token>": f"/u/{shop.stop_token(ann)}",
         "/p/<token>": f"/p/{shop.preferences_token(ann)}",
+        "/f/<name>": "/f/fig-01.png",
     }
     rules = {rule.rule for rule in shop.app.url_map.iter_rules()}
     return {rule: special.get(rule, rule) for rule in sorted(rules)}
