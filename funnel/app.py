@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from funnel import feedback, gifts, signup
+from funnel import feedback, gifts, report, signup
 from funnel.address import mask, parse_address
 from funnel.config import find_config, load_config, load_keys, read_secret
 from funnel.context import Context
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from funnel.config import Config
     from funnel.guide import Built, GuideSettings
     from funnel.sender import Sender
+    from funnel.store.together import Together
     from funnel.transport import Transport
 
 #: A page's button works from one second after the page was shown, for a day (BOT-2).
@@ -58,6 +60,8 @@ class Funnel:
         self.config = config
         self.clock = clock
         self._transport = transport
+        #: Set by the server: then sign-ups that arrive together share one commit.
+        self.writer: Together | None = None
 
     @classmethod
     def load(cls, given: str | None = None) -> Funnel:
@@ -166,35 +170,48 @@ class Funnel:
 
     def fields(self, db: Database, due: Due, now: datetime) -> Mapping[str, object]:
         """Return every field a mail may name, for one person; all are text, and empty where they do not apply."""
-        person = due.subscriber
-        mail = self.library.mail(due.enrollment.sequence, due.step.name)
-        page = self.guide_pages.get(mail.guide_page)
-        asking = due.step.kind is Kind.CONFIRM
-        gift = None if asking else gifts.of_person(db, self.context, person.id)
-        article, section = self.config.content.article_url, mail.section
+        return self.fields_of_person(db, due.subscriber, due.step.kind, now) | self.fields_of_mail(db, due, now)
+
+    def fields_of_person(self, db: Database, person: Subscriber, kind: Kind, now: datetime) -> dict[str, object]:
+        """Return the fields that are alike in all mails of one kind to one person."""
+        closed = kind in {Kind.CONFIRM, Kind.DIGEST}  # no links that act for a person
+        gift = None if closed else gifts.of_person(db, self.context, person.id)
         return {
-            "name": "" if asking else person.name,
+            "name": "" if closed else person.name,
             "clinic": self.clinic_fields,
-            "lang": person.locale or self.config.clinic.locale,
+            "lang": self.config.clinic.locale,  # of the words, which are the clinic's, not of the reader
             "home_url": self.links.home,
             "privacy_url": self.links.privacy,
-            "confirm_url": self.links.confirm(due.enrollment.id, due.enrollment.anchor_at) if asking else "",
             "confirm_days": str(self.config.signup.confirm_days),
-            "unsubscribe_url": "" if asking else self.links.unsubscribe(person.id),
-            "preferences_url": "" if asking else self.links.preferences(person.id),
+            "unsubscribe_url": "" if closed else self.links.unsubscribe(person.id),
+            "preferences_url": "" if closed else self.links.preferences(person.id),
             "again_url": self.links.home,
             "guide_title": self.config.guide.title,
-            "guide_url": "" if asking else self.links.download(person.id, now),
-            "guide_page": str(page or ""),
-            "guide_page_url": "" if asking else self.links.guide(person.id, now, page),
-            "section_url": f"{article}#{section}" if article and section else article,
+            "guide_url": "" if closed else self.links.download(person.id, now),
+            "page": self._page_fields,
             "gift_name": self.config.gift.name,
             "gift_code": gift.code if gift else "",
             "gift_expires": self.day(gift.expires_at, person) if gift else "",
-            "why": self.why_you(person, asking=asking),
+            "why": self.why_you(person, kind),
             "test_banner": "",
             "subject": "",
             "preheader": "",
+        }
+
+    def fields_of_mail(self, db: Database, due: Due, now: datetime) -> dict[str, object]:
+        """Return the fields that are of one mail: what it points at in the guide and the article, and its moment."""
+        person, kind = due.subscriber, due.step.kind
+        mail = self.library.mail(due.enrollment.sequence, due.step.name)
+        page = self.guide_pages.get(mail.guide_page)
+        asking, closed = kind is Kind.CONFIRM, kind in {Kind.CONFIRM, Kind.DIGEST}
+        article, section = self.config.content.article_url, mail.section
+        return {
+            "confirm_url": self.links.confirm(due.enrollment.id, due.enrollment.anchor_at) if asking else "",
+            "guide_page": str(page or ""),
+            "guide_page_url": "" if closed else self.links.guide(person.id, now, page),
+            "section_url": f"{article}#{section}" if article and section else article,
+            "digest": self._digest(db, due),
+            "digest_until": self.day(due.enrollment.anchor_at, person) if kind is Kind.DIGEST else "",
         }
 
     def day(self, moment: datetime, person: Subscriber | None = None) -> str:
@@ -202,10 +219,25 @@ class Funnel:
         local = moment.astimezone(zone(person.zone if person else self.config.clinic.time_zone))
         return f"{local.day} {local:%B %Y}"
 
-    def why_you(self, person: Subscriber, *, asking: bool) -> str:
+    @cached_property
+    def _page_fields(self) -> Mapping[str, str]:
+        """Return each page of the guide under a name that a mail can write; every one empty before it is built."""
+        found = {name.replace("-", "_"): str(number) for name, number in self.guide_pages.items()}
+        return found or defaultdict(str)
+
+    def _digest(self, db: Database, due: Due) -> list[str]:
+        """Return what the mail to staff tells of the seven days before it; nothing for everybody else's mail."""
+        if due.step.kind is not Kind.DIGEST:
+            return []
+        until = due.enrollment.anchor_at
+        return report.week(db, until - timedelta(days=7), until)
+
+    def why_you(self, person: Subscriber, kind: Kind) -> str:
         """Return why somebody gets this mail, in one sentence."""
+        if kind is Kind.DIGEST:
+            return "This goes to the address in [alerts] of funnel.toml, each Monday. To stop it, empty that setting."
         site = self.config.site.base_url.partition("://")[2]
-        if asking:
+        if kind is Kind.CONFIRM:
             return f"Somebody, we think you, typed this address at {site} to get our guide."
         if person.source.startswith("import "):
             return f"You get this because you told {self.config.clinic.name} that you would like to."
@@ -227,8 +259,17 @@ class Funnel:
 
     def ask(self, request: signup.Request) -> None:
         """Take in a sign-up; raises AddressError for text that is no address."""
+        now, ctx = self.clock(), self.context
+        if self.writer is not None:
+            self.writer.run(lambda db: signup.ask(db, ctx, request, now))
+            return
         with self.session() as db:
-            signup.ask(db, self.context, request, self.clock())
+            signup.ask(db, ctx, request, now)
+
+    def again(self, request: signup.Request) -> None:
+        """Leave a mail with what somebody asked for before; raises AddressError or TooManyError like ``ask``."""
+        with self.session() as db:
+            signup.again(db, self.context, request, self.clock())
 
     def page_key(self, subject: int = 0) -> str:
         """Return a proof that a page was shown now, for the form on it."""
@@ -278,6 +319,12 @@ class Funnel:
         with self.session(readonly=True) as db:
             return gifts.of_person(db, self.context, person.id)
 
+    def reveal(self, person: Subscriber, ip: str) -> Gift | None:
+        """Return a person's gift for somebody who pressed the button; raises TooManyError."""
+        with self.session() as db, db.transaction():
+            signup.take(db, self.context, "gift", ip, self.clock())
+            return gifts.of_person(db, self.context, person.id)
+
     def can_use(self, gift: Gift | None) -> bool:
         """True while a gift can still be redeemed."""
         return gifts.usable(gift, self.clock())
@@ -290,7 +337,7 @@ class Funnel:
     def unsubscribe(self, subscriber_id: int, receipt: Receipt) -> bool:
         """Stop all mail to a person at once; True when it was news."""
         with self.session() as db:
-            return feedback.unsubscribe(db, self.context, subscriber_id, now=self.clock(), receipt=receipt)
+            return signup.unsubscribe(db, self.context, subscriber_id, now=self.clock(), receipt=receipt)
 
     def unsubscribe_by_token(self, token: str, receipt: Receipt) -> bool:
         """Stop all mail to the person of a link, however old it is; raises TokenError for a link not ours."""
@@ -306,6 +353,28 @@ class Funnel:
         until = now + timedelta(days=days) if days else None
         with self.session() as db:
             return feedback.pause(db, person.id, until=until, now=now, receipt=receipt)
+
+    def choose(self, person: Subscriber, act: str, receipt: Receipt) -> bool:
+        """Do what one button of the preferences says; True when that changed something."""
+        with self.session() as db:
+            return signup.choose(db, self.context, person, act, now=self.clock(), receipt=receipt)
+
+    def series_of(self, person: Subscriber) -> signup.Series:
+        """Return how a person's series stands."""
+        with self.session(readonly=True) as db:
+            return signup.series_of(db, person.id)
+
+    def can_undo(self, person: Subscriber) -> bool:
+        """True while a person who stopped the mails can take that back."""
+        with self.session(readonly=True) as db:
+            return signup.can_undo(db, person.id, self.clock())
+
+    def silent_since(self) -> tuple[bool, datetime | None]:
+        """Return whether sending has not run for longer than [alerts] allows, and when it last did."""
+        with self.session(readonly=True) as db:
+            last = runs.last_tick(db)
+        limit = timedelta(minutes=self.config.alerts.cron_silent_minutes)
+        return last is None or self.clock() - last > limit, last
 
     def last_tick(self) -> datetime | None:
         """Return when sending was last started; raises StoreError when nothing could be written now."""
@@ -406,7 +475,7 @@ class Funnel:
 
         source = self.config.path(self.config.content.guide)
         built = build(source, self.guide_settings, self.config.path(self.config.guide.output))
-        for stale in ("guide_pages", "figures", "library", "composer"):
+        for stale in ("guide_pages", "_page_fields", "figures", "library", "composer"):
             self.__dict__.pop(stale, None)
         return built
 

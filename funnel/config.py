@@ -68,6 +68,12 @@ class Smtp:
     security: str = "starttls"
     user: str = ""
     timeout: float = 60.0
+    #: How long to wait for the answer to a whole message (RFC 5321, 4.5.3.2.6): giving up earlier makes doubt.
+    after_dot_seconds: float = 600.0
+    connections: int = 8
+    #: Messages per connection and per second; 0 is no limit.
+    per_connection: int = 0
+    rate_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +163,22 @@ class Retention:
 
 
 @dataclass(frozen=True, slots=True)
+class Popup:
+    """What a visitor who is about to leave sees. Empty words mean those of ``funnel/web/strings.toml``."""
+
+    enabled: bool = True
+    title: str = "Wait—Before You Go..."
+    body: str = ""
+    gift: str = ""
+    button: str = ""
+    decline: str = ""
+    delay_seconds: int = 5
+    storage: str = "local"
+    per_days: int = 7
+    most: int = 3
+
+
+@dataclass(frozen=True, slots=True)
 class Alerts:
     """Whom to tell when something stops."""
 
@@ -177,6 +199,7 @@ class Config:
     gift: GiftSettings = field(default_factory=GiftSettings)
     signup: SignupSettings = field(default_factory=SignupSettings)
     sending: Sending = field(default_factory=Sending)
+    popup: Popup = field(default_factory=Popup)
     tracking: Tracking = field(default_factory=Tracking)
     retention: Retention = field(default_factory=Retention)
     alerts: Alerts = field(default_factory=Alerts)
@@ -279,6 +302,10 @@ def _rules(config: Config) -> list[tuple[str, bool, str]]:
         ("transport.smtp.security", t.smtp.security in {"starttls", "tls", "none"}, 'must be "starttls", "tls" or "none".'),
         ("transport.smtp.port", 0 < t.smtp.port < 65_536, "must be a port from 1 to 65535, mostly 587."),
         ("transport.smtp.timeout", 0 < t.smtp.timeout <= 3_600, "must be 1 to 3600 seconds."),
+        ("transport.smtp.after_dot_seconds", 10 <= t.smtp.after_dot_seconds <= 3_600, "must be 10 to 3600 seconds, best 600."),
+        ("transport.smtp.connections", 1 <= t.smtp.connections <= 100, "must be 1 to 100 connections."),
+        ("transport.smtp.per_connection", t.smtp.per_connection >= 0, "must be 0 (no limit) or more."),
+        ("transport.smtp.rate_per_second", 0 <= t.smtp.rate_per_second <= 100_000, "must be 0 (no limit) or up to 100000."),
         ("sending.window", _is_window(s.window), 'must be hours of one day like "09:00-17:00".'),
         ("sending.days", bool(s.days) and set(s.days) <= set(WEEKDAYS), f"must be some of {', '.join(WEEKDAYS)}."),
         ("sending.min_gap_hours", 0 <= s.min_gap_hours <= 24 * 30, "must be between 0 and 720 hours."),
@@ -290,11 +317,17 @@ def _rules(config: Config) -> list[tuple[str, bool, str]]:
         ("gift.source", config.gift.source == "generated", 'must be "generated"; a pool of your own codes is not supported yet.'),
         ("signup.confirm_days", 0 < config.signup.confirm_days <= 7, "must be 1 to 7 days (LAW-3)."),
         ("signup.proof_of_work", not config.signup.proof_of_work, "is not supported yet; leave it false."),
+        ("popup.title", bool(config.popup.title.strip()), "is empty; the popup needs a title."),
+        ("popup.delay_seconds", 5 <= config.popup.delay_seconds <= 600, "must be 5 to 600 seconds (POP-3)."),
+        ("popup.storage", config.popup.storage in {"local", "session", "none"}, 'must be "local", "session" or "none".'),
+        ("popup.per_days", 1 <= config.popup.per_days <= 365, "must be 1 to 365 days."),
+        ("popup.most", 1 <= config.popup.most <= 10, "must be 1 to 10 times."),
         ("tracking.clicks", not config.tracking.clicks, "is not supported yet; leave it false."),
         ("tracking.opens", not config.tracking.opens, "is not supported yet; leave it false."),
         ("retention.pending_days", config.retention.pending_days > config.signup.confirm_days, "must outlast signup.confirm_days."),
         *((f"retention.{key}", 0 < value <= LONGEST_DAYS, "must be at least one day, and at most ten years.")
           for key, value in asdict(config.retention).items()),
+        ("alerts.to", not config.alerts.to or _is_address(config.alerts.to), "must be an address of yours, or empty."),
         ("alerts.cron_silent_minutes", config.alerts.cron_silent_minutes > 0, "must be at least one minute."),
     ]  # fmt: skip
 

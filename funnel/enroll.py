@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import time, timedelta
 from typing import TYPE_CHECKING
 
-from funnel.schedule import due_at, moved_anchor, zone
-from funnel.store import enrollments, mailings
+from funnel.address import parse_address
+from funnel.schedule import due_at, local_instant, moved_anchor, zone
+from funnel.store import choices, enrollments, mailings, runs, subscribers
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from funnel.context import Context
     from funnel.model import Enrollment, Sequence, Step, Subscriber
+    from funnel.schedule import Calendar
     from funnel.store.database import Database
+
+
+#: Under which key the database remembers who the staff's mail goes to.
+STAFF = "staff"
 
 
 def enter(db: Database, ctx: Context, person: Subscriber, name: str, now: datetime) -> Enrollment:
@@ -28,12 +36,12 @@ def enter(db: Database, ctx: Context, person: Subscriber, name: str, now: dateti
         at = due_at(first, now, zone(person.zone), ctx.calendar)
         return enrollments.add(db, person.id, name, anchor=now, next_step=first.name, next_at=at)
     if known.next_at is None:
-        _go_on(db, ctx, person, known, now)
+        go_on(db, ctx, person, known, now)
     return enrollments.by_id(db, known.id) or known
 
 
-def _go_on(db: Database, ctx: Context, person: Subscriber, enrollment: Enrollment, now: datetime) -> None:
-    """Plan the first step a returning person has not had, as if it were due today."""
+def go_on(db: Database, ctx: Context, person: Subscriber, enrollment: Enrollment, now: datetime) -> None:
+    """Plan the first step a person has not had; when that is overdue, as if it were due today."""
     sequence = ctx.sequences[enrollment.sequence]
     step = first_open_step(db, sequence, enrollment)
     if step is None:
@@ -41,8 +49,14 @@ def _go_on(db: Database, ctx: Context, person: Subscriber, enrollment: Enrollmen
     where = zone(person.zone)
     wanted = due_at(step, enrollment.anchor_at, where, ctx.calendar)
     anchor = moved_anchor(enrollment.anchor_at, wanted, now)
-    at = due_at(step, anchor, where, ctx.calendar, enrollments.last_mail_at(db, person.id))
+    at = due_at(step, anchor, where, _calendar(db, ctx, person), enrollments.last_mail_at(db, person.id))
     enrollments.plan(db, enrollment.id, step=step.name, at=at, anchor=anchor)
+
+
+def _calendar(db: Database, ctx: Context, person: Subscriber) -> Calendar:
+    """Return the clinic's calendar, with the gap between mails that the person chose when that is longer."""
+    chosen = timedelta(days=choices.gap_days(db, person.id))
+    return replace(ctx.calendar, gap=chosen) if chosen > ctx.calendar.gap else ctx.calendar
 
 
 def first_open_step(db: Database, sequence: Sequence, enrollment: Enrollment) -> Step | None:
@@ -65,9 +79,40 @@ def advance(
     anchor = moved_anchor(enrollment.anchor_at, planned, now)
     if step is None:
         enrollments.plan(db, enrollment.id, step=None, at=None, anchor=anchor, ended="done")
+        sequence, newest = ctx.sequences[enrollment.sequence], enrollments.latest(db, person.id, enrollment.sequence)
+        if sequence.weekly and newest and newest.id == enrollment.id:
+            _next_week(db, ctx, person, sequence, now)
         return
-    at = due_at(step, anchor, zone(person.zone), ctx.calendar, enrollments.last_mail_at(db, person.id))
+    at = due_at(step, anchor, zone(person.zone), _calendar(db, ctx, person), enrollments.last_mail_at(db, person.id))
     enrollments.plan(db, enrollment.id, step=step.name, at=at, anchor=anchor)
+
+
+def enter_staff(db: Database, ctx: Context, now: datetime) -> None:
+    """Plan the weekly mail to the address in [alerts], or end it when that is empty; in the caller's transaction."""
+    clinic, to = ctx.config.clinic, ctx.config.alerts.to
+    known = runs.get(db, STAFF)
+    sequence = next((s for s in ctx.sequences.values() if s.weekly), None)
+    person = None
+    if to and sequence:
+        address = parse_address(to, samples=ctx.config.sample)
+        person = subscribers.staff(db, address.typed, address.key, zone=clinic.time_zone, locale=clinic.locale, now=now)
+        latest = enrollments.latest(db, person.id, sequence.name)
+        if latest is None or latest.next_at is None:
+            _next_week(db, ctx, person, sequence, now)
+        runs.put(db, STAFF, str(person.id))
+    if known and (person is None or known != str(person.id)):
+        enrollments.end_all(db, int(known), "[alerts] names another address, or none")
+
+
+def _next_week(db: Database, ctx: Context, person: Subscriber, sequence: Sequence, now: datetime) -> None:
+    """Enter staff anew for the Monday after ``now``, however long nobody was here."""
+    where = zone(person.zone)
+    today = now.astimezone(where).date()
+    monday = today + timedelta(days=7 - today.weekday())
+    anchor = local_instant(monday, time(0), where)
+    first = sequence.steps[0]
+    at = due_at(first, anchor, where, ctx.calendar)
+    enrollments.add(db, person.id, sequence.name, anchor=anchor, next_step=first.name, next_at=at)
 
 
 def postpone(db: Database, enrollment: Enrollment, until: datetime) -> None:

@@ -101,18 +101,31 @@ def _evidence(db: Database, event: Event, now: datetime) -> None:
         mailings.settle_by_evidence(db, mailing.id, f"{event.source} said {event.kind}", now)
 
 
-def stop(db: Database, ctx: Context, person: Subscriber, kind: EventKind, now: datetime) -> bool:
-    """Stop everything for a person when an event says so; True when it changed their status (P5)."""
+def stop(db: Database, ctx: Context, person: Subscriber, kind: EventKind, now: datetime, *, reason: str = "") -> bool:
+    """Stop everything for a person when an event says so; True when it changed their status (P5).
+
+    ``reason`` says more than the status does, where staff should know.
+    """
     after = status_after(person.status, kind)
     if after is person.status:
         return False
     key = subscribers.key_of(db, person.id)
     if key:
-        events.suppress(db, ctx.hash_of(key), REASON[after], now)
+        events.suppress(db, ctx.hash_of(key), reason or REASON[after], now)
     subscribers.stop(db, person.id, after, now)
-    enrollments.end_all(db, person.id, str(after))
-    mailings.end_open_of(db, person.id, str(after), now)
+    enrollments.end_all(db, person.id, reason or str(after))
+    mailings.end_open_of(db, person.id, reason or str(after), now)
     return True
+
+
+def sunset(db: Database, ctx: Context, person: Subscriber, now: datetime) -> None:
+    """Take a person off the list who was asked whether to stay and did not answer; in the caller's transaction.
+
+    They may sign up again at any time.
+    """
+    if stop(db, ctx, person, EventKind.UNSUBSCRIBED, now, reason="sunset"):
+        since = int(now.timestamp())
+        events.add(db, Event("funnel", f"sunset:{person.id}:{since}", EventKind.UNSUBSCRIBED, now, person.id))
 
 
 def unsubscribe(db: Database, ctx: Context, subscriber_id: int, *, now: datetime, receipt: Receipt) -> bool:

@@ -6,6 +6,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from funnel import enroll
 from funnel.errors import GiftError
 from funnel.model import Event, EventKind, Gift, GiftStatus
 from funnel.schedule import zone
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 #: Crockford's base 32: no I, L, O, U, so a code survives the telephone.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 RANDOM_CHARACTERS = 12  # 60 bits (SEC-19)
+#: The sequence that sends a code once more.
+AGAIN = "gift"
 LOOK_ALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
 
@@ -84,6 +87,22 @@ def of_person(db: Database, ctx: Context, subscriber_id: int) -> Gift | None:
 def usable(gift: Gift | None, now: datetime) -> bool:
     """True while a gift can still be redeemed."""
     return gift is not None and gift.status in {GiftStatus.ISSUED, GiftStatus.SENT} and now < gift.expires_at
+
+
+def send_again(db: Database, ctx: Context, subscriber_id: int, now: datetime) -> Gift:
+    """Plan the mail with a person's code once more, for the next run, and return the gift.
+
+    Raises GiftError when the code is of no use any more, or the person gets no mail from us.
+    """
+    with db.transaction():
+        person, gift = subscribers.by_id(db, subscriber_id), of_person(db, ctx, subscriber_id)
+        if person is None or gift is None or not person.status.listening:
+            raise GiftError("This person gets no mail from us, so no gift code can be sent to them.")
+        _refuse(gift, ctx, now)
+        if AGAIN not in ctx.sequences:
+            raise GiftError(f"There is no emails/{AGAIN}/sequence.toml, so there is no mail to send the code in.")
+        enroll.enter(db, ctx, person, AGAIN, now)
+        return gift
 
 
 def look_up(db: Database, typed: str) -> Gift:

@@ -83,6 +83,7 @@ class Kind(StrEnum):
     REMINDER = "reminder"  #: tied to a date, worthless after it
     BROADCAST = "broadcast"
     DIGEST = "digest"  #: to staff
+    SUNSET = "sunset"  #: no mail: takes a person off the list who was asked and did not answer
 
 
 class Condition(StrEnum):
@@ -153,6 +154,7 @@ class Step:
     at: time | None = None  #: local time of day; None keeps the anchor's
     when: Condition = Condition.ALWAYS
     skip_if_stale: bool = False
+    unanswered: str = ""  #: of a sunset: the mail that asked whether to stay
 
     @property
     def urgent(self) -> bool:
@@ -168,6 +170,7 @@ class Sequence:
     steps: tuple[Step, ...]
     title: str = ""
     repeatable: bool = False
+    weekly: bool = False  #: starts anew each Monday; for the clinic's own staff
 
     def step(self, name: str) -> Step | None:
         """Return the step of that name, or None."""
@@ -232,6 +235,7 @@ class Facts:
     gift_usable: bool = False
     downloaded: bool = False
     engaged: bool = False
+    unanswered: bool = False  #: was asked whether to stay, and did nothing since
 
 
 @dataclass(frozen=True, slots=True)

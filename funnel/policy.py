@@ -43,7 +43,14 @@ class Stop:
     reason: str
 
 
-Verdict = Go | Skip | Wait | Stop
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Take this person off the list without another mail."""
+
+    reason: str
+
+
+Verdict = Go | Skip | Wait | Stop | Leave
 
 
 def may_send(
@@ -64,6 +71,8 @@ def may_send(
         return Stop("suppressed")
     if step.urgent:
         return Go()
+    if step.kind is Kind.SUNSET:
+        return Leave(f"no answer to “{step.unanswered}”") if facts.unanswered else Skip("was not asked, or answered")
     if paused_until is not None and now < paused_until:
         return Wait(paused_until, "paused")
     return _applies(step.when, facts)

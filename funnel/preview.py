@@ -39,7 +39,7 @@ def render_sample(
         person = _somebody(funnel, now)
         with funnel.session(readonly=True) as db:
             fields = dict(funnel.fields(db, _due(mail, person, now), now))
-        if mail.kind is not Kind.CONFIRM:
+        if mail.kind not in {Kind.CONFIRM, Kind.DIGEST}:
             expires = funnel.day(now + timedelta(days=funnel.config.gift.expires_days))
             fields |= {"gift_code": SAMPLE_CODE, "gift_expires": expires}
     if test:
@@ -121,25 +121,43 @@ def with_pictures(funnel: Funnel, html: str) -> str:
 def _card(mail: Mail, rendered: Rendered, html: str, text: str) -> str:
     name = f"{mail.sequence}/{mail.name}"
     subjects = " · or · ".join(escape(s) for s in mail.subjects)
+    shown = (("on a phone", 375, by_day(html)), ("at night", 375, at_night(html)), ("on a desktop", 640, by_day(html)))
+    frames = "".join(_frame(name, *how) for how in shown)
     raw = escape(rendered.message.decode("ascii", "replace"))
-    data = "data:text/html;charset=utf-8;base64," + base64.b64encode(html.encode()).decode()
     return (
         f'<section><h2>{escape(name)}</h2><p class="s">{subjects}</p>'
         f'<p class="m">{len(rendered.message):,} bytes · {escape(mail.kind)} · {escape(mail.preheader)}</p>'
-        f'<div class="row"><iframe title="{escape(name)} on a phone" width="375" src="{data}" sandbox></iframe>'
-        f'<iframe title="{escape(name)} on a desktop" width="640" src="{data}" sandbox></iframe></div>'
+        f'<div class="row">{frames}</div>'
         f"<details><summary>Text</summary><pre>{escape(text)}</pre></details>"
         f"<details><summary>Raw</summary><pre>{raw}</pre></details></section>"
     )
 
 
+def _frame(name: str, where: str, width: int, html: str) -> str:
+    data = "data:text/html;charset=utf-8;base64," + base64.b64encode(html.encode()).decode()
+    return f'<iframe title="{escape(name)} {where}" width="{width}" src="{data}" sandbox></iframe>'
+
+
+NIGHT = "@media (prefers-color-scheme: dark)"
+
+
+def by_day(html: str) -> str:
+    """Return a mail as it looks by day, whatever the reader's own setting is."""
+    return html.replace(NIGHT, "@media not all").replace('content="light dark"', 'content="light"')
+
+
+def at_night(html: str) -> str:
+    """Return a mail as it looks in dark mode, whatever the reader's own setting is."""
+    return html.replace(NIGHT, "@media all").replace('content="light dark"', 'content="dark"')
+
+
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Mails</title>
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 92rem; padding: 0 1rem;
        color: #1f2a2e; background: #fbf9f5 }
 h2 { color: #0f5257; margin: 2.5rem 0 0 } .s { font-size: 1.1rem; margin: .2rem 0 }
-.m { color: #5b6670; margin: 0 0 1rem } .row { display: flex; gap: 1rem; overflow: auto }
+details { margin: .6rem 0 } .m { color: #5b6670; margin: 0 0 1rem } .row { display: flex; gap: 1rem; overflow: auto }
 iframe { border: 1px solid #aab4b6; border-radius: 10px; height: 720px; background: #fff; flex: none }
 pre { white-space: pre-wrap; background: #fff; border: 1px solid #aab4b6; border-radius: 10px; padding: 1rem;
       overflow: auto }

@@ -12,6 +12,7 @@ from funnel.schedule import zone
 from funnel.store import consents, enrollments, events, figures, mailings, runs, subscribers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from funnel.context import Context
@@ -104,6 +105,62 @@ def _step_figures(
     until = tuple(s.name for s in sequence.steps[: place + 1])
     ahead = figures.ahead(db, sequence.name, until, step)
     return StepFigures(sequence.name, step, entered, by_status, ahead, figures.left(db, sequence.name, until, step))
+
+
+# --- the week, for the mail to staff -----------------------------------------------------------
+
+
+def week(db: Database, since: datetime, until: datetime) -> list[str]:
+    """Return what happened from ``since`` until ``until``, a sentence each; no name and no address in any."""
+    happened = figures.people_between(db, since, until)
+    mails = figures.mailings_between(db, since, until)
+
+    def people(kind: EventKind) -> int:
+        return happened.get(str(kind), 0)
+
+    lines = [
+        f"New: {people(EventKind.CAPTURED)} asked, {people(EventKind.CONFIRMED)} confirmed, {_used(people)}.",
+        f"Mail: {_mails_of(mails)}.",
+        f"Gone: {people(EventKind.UNSUBSCRIBED)} unsubscribed or taken off the list, {_gone(people)}.",
+    ]
+    return [*lines, *_needs_you(db, since, until)]
+
+
+def _used(people: Callable[[EventKind], int]) -> str:
+    return f"{people(EventKind.DOWNLOADED)} opened the guide, {people(EventKind.REDEEMED)} used their gift"
+
+
+def _gone(people: Callable[[EventKind], int]) -> str:
+    return f"{people(EventKind.BOUNCED)} bounced, {people(EventKind.COMPLAINED)} complained"
+
+
+def _many(n: int, one: str, more: str) -> str:
+    return f"{n:,} {one if n == 1 else more}"
+
+
+def _mails_of(counts: dict[str, int]) -> str:
+    """Return counts of mails as staff read them; what is zero is not said, but for the first."""
+    said = {"skipped": "left out by rule", "uncertain": "of unknown fate", "deferred": "to be tried again"}
+    rest = [f"{n:,} {said.get(word, word)}" for word, n in sorted(counts.items()) if n and word != "sent"]
+    return ", ".join([f"{counts.get('sent', 0):,} sent", *rest])
+
+
+def _needs_you(db: Database, since: datetime, until: datetime) -> list[str]:
+    """Return what a person should look at, worst first; one line of peace when there is nothing."""
+    lines = []
+    unsettled = figures.unsettled(db)
+    if unsettled:
+        lines.append(
+            f"For you: {_many(unsettled, 'mail waits', 'mails wait')} for a decision. See “funnel outbox list”."
+        )
+    quick = figures.quick_stops(db, since, until)
+    if quick:
+        who = _many(quick, "person", "people")
+        lines.append(f"For you: {who} unsubscribed within a minute of a mail. A mail filter may have done it.")
+    run = runs.latest(db)
+    if run and run.note:
+        lines.append(f"For you: the last run said: {run.note}")
+    return lines or ["For you: nothing. All is in order."]
 
 
 # --- why ---------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import socket
+import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from funnel.compose.letters import Composer
     from funnel.context import Context
-    from funnel.model import Condition, Enrollment, Rendered, Subscriber
+    from funnel.model import Enrollment, Rendered
     from funnel.store.database import Database
     from funnel.store.mailings import Mailing
     from funnel.transport import Transport
@@ -83,7 +84,7 @@ class Sender:
     clock: Callable[[], datetime]
     tally: Tally = field(default_factory=Tally)
     halted: str = ""  #: why the run stopped early, if it did
-    stopping: bool = False  #: set from outside: finish the mail on the wire, then leave
+    stop: threading.Event = field(default_factory=threading.Event)  #: set from outside: end after the mail on the wire
     _run_id: int = 0
     _suspects: int = 0
 
@@ -128,6 +129,7 @@ class Sender:
             self._recover(now)
             subscribers.end_pauses(self.db, now)
             gift_rows.expire(self.db, now)
+            enroll.enter_staff(self.db, self.ctx, now)
         signup.purge(self.db, self.ctx, now)
 
     def _finish(self) -> None:
@@ -161,7 +163,7 @@ class Sender:
                 continue
             self.tally.add(outcome.status)
             yield outcome
-            if self.halted or self.stopping:
+            if self.halted or self.stop.is_set():
                 return
 
     def _breaker(self) -> str:
@@ -235,7 +237,7 @@ class Sender:
             person.status,
             suppressed=due.suppressed,
             paused_until=person.paused_until,
-            facts=self._facts(person, step.when, now),
+            facts=self._facts(due, now),
             now=now,
         )
         if not isinstance(verdict, policy.Go):
@@ -252,9 +254,12 @@ class Sender:
     def _request_over(self, due: Due, now: datetime) -> bool:
         return now - due.enrollment.anchor_at >= timedelta(days=self.ctx.config.signup.confirm_days)
 
-    def _facts(self, person: Subscriber, when: Condition, now: datetime) -> Facts:
+    def _facts(self, due: Due, now: datetime) -> Facts:
         """Return what a step's condition asks; nothing is looked up for steps without one."""
-        if when == "always":
+        person, step = due.subscriber, due.step
+        if step.kind is Kind.SUNSET:
+            return Facts(unanswered=self._unanswered(due))
+        if step.when == "always":
             return Facts()
         engaged = events.last(self.db, person.id, ENGAGING)
         confirmed = person.confirmed_at
@@ -264,6 +269,14 @@ class Sender:
             downloaded=events.last(self.db, person.id, (EventKind.DOWNLOADED,)) is not None,
             engaged=newest is not None and now - newest < ENGAGED,
         )
+
+    def _unanswered(self, due: Due) -> bool:
+        """True when the person was asked whether to stay, and was not on our pages since."""
+        asked = mailings.of_step(self.db, due.enrollment.id, due.step.unanswered)
+        if asked is None or asked.status not in {MailingStatus.SENT, MailingStatus.UNCERTAIN}:
+            return False
+        answer = events.last(self.db, due.subscriber.id, ENGAGING)
+        return answer is None or answer < asked.claimed_at
 
     def would_send(self, now: datetime, limit: int = 0) -> list[Planned]:
         """Return what a run at ``now`` would do first with each due step; writes nothing."""
@@ -279,6 +292,8 @@ class Sender:
             would, why = "leave out", verdict.reason
         elif isinstance(verdict, policy.Stop):
             would, why = "end the series", verdict.reason
+        elif isinstance(verdict, policy.Leave):
+            would, why = "take off the list", verdict.reason
         elif isinstance(verdict, policy.Wait):
             at = self._reopened(due, verdict).astimezone(zone(due.subscriber.zone))
             would, why = "put off", f"{verdict.reason}; until {at:%d %b %H:%M} there"
@@ -313,12 +328,14 @@ class Sender:
         enroll.advance(self.db, self.ctx, due.subscriber, due.enrollment, planned=planned, now=now)
         return mailing_id
 
-    def _not_now(self, due: Due, verdict: policy.Verdict, now: datetime) -> Outcome | None:
+    def _not_now(
+        self, due: Due, verdict: policy.Skip | policy.Wait | policy.Stop | policy.Leave, now: datetime
+    ) -> Outcome | None:
         """Record a step that is left out, put off, or the end of the way."""
         if due.mailing_id is not None:
             if isinstance(verdict, policy.Wait):
                 mailings.put_off(self.db, due.mailing_id, self._reopened(due, verdict))
-            elif not isinstance(verdict, policy.Go):
+            else:
                 mailings.skip(self.db, due.mailing_id, verdict.reason, now)
             return None
         if isinstance(verdict, policy.Wait):
@@ -329,13 +346,16 @@ class Sender:
                 self.db, due.enrollment.id, step=None, at=None, anchor=due.enrollment.anchor_at, ended=verdict.reason
             )
             return None
-        reason = verdict.reason if isinstance(verdict, policy.Skip) else ""
+        leave = isinstance(verdict, policy.Leave)
+        reason = f"{verdict.reason}; taken off the list" if leave else verdict.reason
         planned = due.enrollment.next_at or now
         mailing_id = mailings.add(
             self.db, due.enrollment.id, due.step.name, due.step.kind, MailingStatus.SKIPPED,
             due=planned, now=now, reason=reason,
         )  # fmt: skip
         enroll.advance(self.db, self.ctx, due.subscriber, due.enrollment, planned=planned, now=now)
+        if leave:
+            feedback.sunset(self.db, self.ctx, due.subscriber, now)
         return self._outcome(due, MailingStatus.SKIPPED, reason, mailing_id)
 
     def _reopened(self, due: Due, verdict: policy.Wait) -> datetime:

@@ -169,6 +169,10 @@ BROKEN = {
     "transport.smtp.security": ['"ssl"', '""'],
     "transport.smtp.port": ["0", "-1", "65536"],
     "transport.smtp.timeout": ["0", "-1.0", "inf", "nan", "3601"],
+    "transport.smtp.after_dot_seconds": ["0", "9.9", "-600", "inf", "nan", "3601"],
+    "transport.smtp.connections": ["0", "-1", "101"],
+    "transport.smtp.per_connection": ["-1"],
+    "transport.smtp.rate_per_second": ["-0.1", "inf", "nan", "100001"],
     "sending.window": [
         '""',
         '"9-17"',
@@ -190,11 +194,17 @@ BROKEN = {
     "gift.source": ['"pool"', '""'],
     "signup.confirm_days": ["0", "8", "-1"],
     "signup.proof_of_work": ["true"],
+    "popup.title": ['""', '"  "'],
+    "popup.delay_seconds": ["0", "4", "601"],
+    "popup.storage": ['"cookie"', '""'],
+    "popup.per_days": ["0", "366"],
+    "popup.most": ["0", "11"],
     "tracking.clicks": ["true"],
     "tracking.opens": ["true"],
     "retention.pending_days": ["7", "1", "9000000000"],
     "retention.ip_days": ["0", "9000000000"],
     "retention.raw_event_days": ["0", "-1"],
+    "alerts.to": ['"desk"', '"a@b@mill.com"', '"Ann <ann@mill.com>"'],
     "alerts.cron_silent_minutes": ["0", "-5"],
 }
 ALSO_NEEDED = {"transport.smtp.host": {"transport__kind": '"smtp"'}}

@@ -225,8 +225,8 @@ def test_patients_need_a_word(funnel: Funnel) -> None:
         ({"basis": " "}, "--basis"),
         ({"proof": ""}, "--proof"),
         ({"into": "series"}, "--confirmed"),
-        ({"confirmed": True, "into": "confirm"}, "there are: again, series"),
-        ({"confirmed": True, "into": "no such"}, "there are: again, series"),
+        ({"confirmed": True, "into": "confirm"}, "there are: again, gift, series"),
+        ({"confirmed": True, "into": "no such"}, "there are: again, gift, series"),
     ],
 )
 def test_plans_that_may_not_be(funnel: Funnel, plan: dict[str, Any], says: str) -> None:

@@ -83,6 +83,22 @@ def gift_show(code: str, *, as_json: bool) -> int:
     return 0
 
 
+@gift_command.command("resend")
+@click.argument("email")
+def gift_resend(email: str) -> int:
+    """Send the gift code to EMAIL once more, with the next run. It is the same code, and still counts once.
+
+    \b
+    Example:  funnel gift resend ann@mail.example
+    """
+    funnel = the_funnel()
+    with funnel.session() as db:
+        person = funnel.find_person(db, email)
+        gift = gifts.send_again(db, funnel.context, person.id, funnel.clock())
+    say(f"The code goes out again with the next run; it is good until {funnel.day(gift.expires_at)}.")
+    return 0
+
+
 @gift_command.command("status")
 @json_option
 def gift_status(*, as_json: bool) -> int:

@@ -30,6 +30,7 @@ COMMANDS = {
     "gift": ("desk", "Redeem a gift code, or look one up."),
     "article": ("content", "From an article to a series of mails."),
     "guide": ("content", "Build, check and open the guide."),
+    "popup": ("popup", "The popup for your own pages: the line to paste, and a look at it."),
     "report": ("figures", "What happened, in figures that add up."),
 }
 
@@ -70,7 +71,7 @@ def group(ctx: click.Context, config: str | None) -> None:
     ctx.obj = config
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
     """Print one line to standard error; what stands in data never controls a terminal (SEC-33)."""
     from funnel.cli.output import safe
 
@@ -82,7 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = group.main(args=list(arguments), prog_name="funnel", standalone_mode=False)
     except FunnelError as error:
-        _complain(f"{'Error: ' if error.exit_code else ''}{error}")
+        complain(f"{'Error: ' if error.exit_code else ''}{error}")
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
@@ -99,6 +100,6 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         if error.filename is None:
             raise
-        _complain(f"Error: {error.filename}: {error.strerror}.")
+        complain(f"Error: {error.filename}: {error.strerror}.")
         return 1
     return result if isinstance(result, int) else 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from contextlib import contextmanager
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from funnel.cli.loop import gentle, keep_sending
 from funnel.cli.output import (
     json_option,
     now_option,
@@ -28,7 +28,6 @@ from funnel.model import MailingStatus
 from funnel.store.tick import leave_note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from funnel.app import Funnel
@@ -39,13 +38,20 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say what would go to whom, and why; nothing is changed.")
 @click.option("--limit", type=click.IntRange(0), default=0, metavar="N", help="Deal with at most N steps; 0 is all.")
 @click.option("--quiet", is_flag=True, help="Say nothing when nothing was due; for cron.")
+@click.option(
+    "--loop", is_flag=True, help="Send whenever something is due, until stopped; instead of cron."
+)
+@click.option("--beside", is_flag=True, hidden=True, help="With --loop: end when the process that started it does.")
 @json_option
 @now_option
-def send_command(*, dry_run: bool, limit: int, quiet: bool, as_json: bool, at: str | None) -> int:
+def send_command(
+    *, dry_run: bool, limit: int, quiet: bool, loop: bool, beside: bool, as_json: bool, at: str | None
+) -> int:
     """Send what is due now. Safe to run every minute, and twice at once.
 
     \b
     Example:  funnel send --dry-run
+    Without cron:  funnel send --loop
     Exit:     0 done, 1 the server refuses us as a sender, 75 no mail could go, try later
     """
     funnel = the_funnel()
@@ -53,12 +59,25 @@ def send_command(*, dry_run: bool, limit: int, quiet: bool, as_json: bool, at: s
         return _dry_run(funnel, the_moment(at, funnel), limit, as_json=as_json)
     if at:
         raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
+    stop = threading.Event()
+    with gentle(stop.set):
+        if not loop:
+            return _drain(funnel, limit, stop, as_json=as_json, quiet=quiet)
+        # The settings and the words are read anew each time.
+        return keep_sending(
+            funnel, lambda: _drain(the_funnel(), limit, stop, as_json=as_json, quiet=True), stop, beside=beside
+        )
+
+
+def _drain(funnel: Funnel, limit: int, stop: threading.Event, *, as_json: bool, quiet: bool) -> int:
+    """Send what is due and return the exit code; ``stop`` ends it after the mail on the wire."""
     funnel.require_guide()
     leave_note(str(funnel.config.file), str(funnel.database_path))
     with funnel.session() as db:
         sender = funnel.sender(db)
+        sender.stop = stop
         try:
-            _watch(sender, limit or funnel.config.sending.per_run)
+            _send(sender, limit or funnel.config.sending.per_run)
         except TransportError as error:
             _summary(sender, as_json=as_json, quiet=quiet)
             say_error(f"Error: {error}")
@@ -74,29 +93,8 @@ def say_error(text: str) -> None:
     click.echo(safe(text), err=True)
 
 
-@contextmanager
-def _gentle(sender: Sender) -> Iterator[None]:
-    """Let SIGTERM and the first Ctrl+C finish the mail on the wire; a second one stops at once (F-7)."""
-
-    def stop(number: int, _: object) -> None:
-        sender.stopping = True
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _watch(sender: Sender, limit: int) -> None:
-    """Send, with a progress bar when a person is watching."""
-    with _gentle(sender):
-        _send(sender, limit)
-
-
 def _send(sender: Sender, limit: int) -> None:
+    """Send, with a progress bar when a person is watching."""
     if not on_terminal():
         for _ in sender.send_due(limit):
             pass

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from funnel.app import Funnel
+from funnel.cli.loop import sender_beside
 from funnel.cli.output import json_option, on_terminal, open_file, print_json, say, the_funnel
 from funnel.model import Level
 
@@ -80,17 +82,20 @@ def check_command(*, no_guide: bool, as_json: bool) -> int:
 
 @click.command("serve")
 @click.option("--listen", metavar="HOST:PORT", help="Where to listen; else site.listen.")
-def serve_command(*, listen: str | None) -> int:
+@click.option("--send", "sending", is_flag=True, help="Also send what is due, in a process of its own; no cron needed.")
+def serve_command(*, listen: str | None, sending: bool) -> int:
     """Serve the form and the pages a subscriber touches, until stopped. Put a proxy with https in front.
 
     \b
     Example:  funnel serve --listen 127.0.0.1:8040
+    One machine, no cron:  funnel serve --send
     """
     from funnel.web import serve
 
     funnel = the_funnel()
     say(f"Serving {funnel.config.site.base_url} on {listen or funnel.config.site.listen}; stop with Ctrl+C.")
-    serve(funnel, listen=listen)
+    with sender_beside(str(funnel.config.file)) if sending else nullcontext():
+        serve(funnel, listen=listen)
     return 0
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
 LARGEST_FIELD = 2_000
+#: Mail that is no series: a confirmation stops by itself (UNS-14), and staff stop theirs in the settings.
+NO_WAY_OUT = frozenset({Kind.CONFIRM, Kind.DIGEST})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +88,14 @@ class Composer:
         variant = mailing_id % len(parts.subjects)
         values = dict(fields)
         for key, value in fields.items():
-            if isinstance(value, str) and len(value) > LARGEST_FIELD:
+            if type(value) is str and len(value) > LARGEST_FIELD:
                 values[key] = value[:LARGEST_FIELD]
         context = parts.html.new_context(values, shared=True)
         values["subject"] = prefix + self._fill(parts.subjects[variant], context, mail)
         values["preheader"] = self._fill(parts.preheader, context, mail)
         message_id, own_id = self._ids(mailing_id)
-        unsubscribe = "" if mail.kind is Kind.CONFIRM else str(values.get("unsubscribe_url", ""))
-        if not unsubscribe and mail.kind is not Kind.CONFIRM:
+        unsubscribe = "" if mail.kind in NO_WAY_OUT else str(values.get("unsubscribe_url", ""))
+        if not unsubscribe and mail.kind not in NO_WAY_OUT:
             raise ContentError(f"{mail.file}: it cannot be sent without an unsubscribe link.")
         letter = Letter(
             message_id=message_id,

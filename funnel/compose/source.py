@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 REQUIRED = {"confirm": Kind.CONFIRM, "series": Kind.GUIDE, "again": Kind.GUIDE}
 #: Sequences that start anew each time a person asks, whatever their file says.
 ASKED_FOR = ("confirm", "again")
+#: The sequence that goes to the clinic's own address, not to people.
+STAFF = "staff"
 #: What a mail may be called; the name is its identity for ever.
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 FENCE = "+++"
@@ -58,13 +60,14 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class StepTable:
-    """One ``[[step]]`` of sequence.toml."""
+    """One ``[[step]]`` of sequence.toml: a mail, or the sunset of those who left one unanswered."""
 
-    mail: str
+    mail: str = ""
     after: str = "0 days"
     at: str = ""
     when: str = "always"
     stale: str = "send"
+    unanswered: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class SequenceTable:
     step: tuple[StepTable, ...]
     title: str = ""
     repeatable: bool = False
+    every: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +176,8 @@ def read_mail(file: Path) -> Mail:
     subjects = (front.subject,) if front.subject else front.subjects
     if not 1 <= len(subjects) <= 2 or not all(s.strip() for s in subjects):
         raise ContentError(f'{shown}: give one subject = "…", or two to compare: subjects = ["…", "…"].')
-    if front.kind not in set(Kind):
-        raise ContentError(f"{shown}: kind “{front.kind}” is unknown; use one of {', '.join(Kind)}.")
+    if front.kind not in MAIL_KINDS:
+        raise ContentError(f"{shown}: kind “{front.kind}” is unknown; use one of {', '.join(MAIL_KINDS)}.")
     refuse_unknown(body, shown, first_line)
     return Mail(
         sequence=file.parent.name,
@@ -218,7 +222,14 @@ def _sequence(file: Path, name: str, mails: dict[str, Mail]) -> Sequence:
         raise ContentError(f"{shown} has no [[step]]; name at least one mail.")
     steps = tuple(_step(step, mails, shown, i) for i, step in enumerate(table.step, 1))
     _in_order(steps, shown)
-    return Sequence(name, steps, title=table.title or name, repeatable=table.repeatable or name in ASKED_FOR)
+    if table.every not in {"", "week"} or (table.every == "week") != (name == STAFF):
+        raise ContentError(f'{shown}: every = "week" belongs to the sequence “{STAFF}”, and to no other.')
+    if any((step.kind is Kind.DIGEST) != (name == STAFF) for step in steps):
+        raise ContentError(
+            f"{shown}: mails of kind “digest” go to staff: they belong in emails/{STAFF}/, and only they."
+        )
+    again = table.repeatable or name in (*ASKED_FOR, STAFF)
+    return Sequence(name, steps, title=table.title or name, repeatable=again, weekly=name == STAFF)
 
 
 def _in_order(steps: tuple[Step, ...], shown: str) -> None:
@@ -226,6 +237,9 @@ def _in_order(steps: tuple[Step, ...], shown: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ContentError(f"{shown}: the mail “{name}” is named twice; a person gets each mail once.")
+    for i, step in enumerate(steps):
+        if step.unanswered and step.unanswered not in names[:i]:
+            raise ContentError(f"{shown}: unanswered = “{step.unanswered}” must come after the step of that mail.")
     for before, after in pairwise(steps):
         if (after.days, after.delay) < (before.days, before.delay):
             raise ContentError(
@@ -235,12 +249,15 @@ def _in_order(steps: tuple[Step, ...], shown: str) -> None:
 
 def _step(table: StepTable, mails: dict[str, Mail], shown: str, number: int) -> Step:
     where = f"{shown}: step {number}"
+    if table.unanswered:
+        return _sunset(table, mails, where)
     mail = mails.get(table.mail)
     if mail is None:
         known = ", ".join(sorted(mails)) or "none"
-        raise ContentError(
-            f"{where} names the mail “{table.mail}”, but there is no {table.mail}.md here (there are: {known})."
+        named = (
+            f"names the mail “{table.mail}”, but there is no {table.mail}.md here" if table.mail else "names no mail"
         )
+        raise ContentError(f"{where} {named} (there are: {known}).")
     if table.when not in set(Condition):
         raise ContentError(f"{where}: when = “{table.when}” is unknown; use one of {', '.join(Condition)}.")
     if table.stale not in {"send", "skip"}:
@@ -257,6 +274,18 @@ def _step(table: StepTable, mails: dict[str, Mail], shown: str, number: int) -> 
     )
 
 
+def _sunset(table: StepTable, mails: dict[str, Mail], where: str) -> Step:
+    """Return the step without a mail that takes people off the list who left a question unanswered."""
+    if table.mail or table.when != "always" or table.stale != "send":
+        raise ContentError(f"{where}: a step with unanswered = “…” sends no mail; give it after and at only.")
+    if table.unanswered not in mails:
+        raise ContentError(f"{where}: unanswered names the mail “{table.unanswered}”, which is not here.")
+    days, delay = parse_after(table.after, where)
+    return Step("sunset", Kind.SUNSET, days, delay, _at(table.at, where), unanswered=table.unanswered)
+
+
+#: What a mail may be for; a sunset is no mail.
+MAIL_KINDS = [kind for kind in Kind if kind is not Kind.SUNSET]
 UNITS = {"day": "days", "days": "days", "hour": "hours", "hours": "hours", "minute": "minutes", "minutes": "minutes"}
 
 

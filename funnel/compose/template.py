@@ -57,6 +57,9 @@ FIELDS = frozenset(
         "why",
         "lang",
         "test_banner",
+        "page",
+        "digest",
+        "digest_until",
     }
 )
 #: What a mail may say about the clinic, as ``clinic.name``.
@@ -226,7 +229,10 @@ def _known(name: str, context: str, where: str) -> None:
 
 
 def _known_of_clinic(node: nodes.Getattr, where: str) -> None:
+    """Raise ContentError for a dot after anything but ``clinic`` and ``page``, or for what the clinic has not."""
     owner = getattr(node.node, "name", "")
+    if owner == "page":
+        return  # which pages there are, the guide knows
     if owner != "clinic" or node.attr not in CLINIC:
         raise ContentError(
             f"{where}: there is no “{owner}.{node.attr}”; after “clinic.” come: {', '.join(sorted(CLINIC))}."

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from funnel.model import Sequence
     from funnel.store.database import Database
 
+#: Whoever is imported is not asked to confirm, and is no staff.
+CLOSED = {Kind.CONFIRM, Kind.DIGEST}
+
 
 @dataclass(frozen=True, slots=True)
 class Import:
@@ -106,8 +109,9 @@ def _checked(ctx: Context, plan: Import, *, really: bool) -> Sequence | None:
     if not plan.confirmed:
         raise ImportRefusedError("--into mails people, so it needs --confirmed: that they confirmed elsewhere.")
     sequence = ctx.sequences.get(plan.into)
-    if sequence is None or sequence.steps[0].kind is Kind.CONFIRM:
-        known = ", ".join(sorted(name for name, s in ctx.sequences.items() if s.steps[0].kind is not Kind.CONFIRM))
+    open_to_people = {name: s for name, s in ctx.sequences.items() if s.steps[0].kind not in CLOSED}
+    if sequence is None or sequence.name not in open_to_people:
+        known = ", ".join(sorted(open_to_people))
         raise ImportRefusedError(f"Nobody can be imported into “{shorten(plan.into)}”; there are: {known}.")
     return sequence
 

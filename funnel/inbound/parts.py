@@ -18,7 +18,7 @@ MOST_LINES = 20_000
 TYPE = re.compile(rb"^content-type:.*(?:\n[ \t].*)*", re.IGNORECASE | re.MULTILINE)
 LONGEST_TYPE = 2_000
 MOST_PARTS = 200
-MARK = re.compile(r"<?\s*([0-9a-f]{1,15}\.[a-z2-7]{16})\s*(?:@[^>\s]*)?>?", re.IGNORECASE)
+MARK = re.compile(r"<?\s*([0-9a-f]{1,15}\.[0-9a-f]{20})\s*(?:@[^>\s]*)?>?", re.IGNORECASE)
 WHOLE = ("message/rfc822", "message/global")
 HEADERS_ONLY = ("text/rfc822-headers", "message/rfc822-headers", "message/global-headers")
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def people_by_status(db: Database) -> dict[str, int]:
     """Return how many people are in each status."""
-    return {row["status"]: row["n"] for row in db.all("SELECT status, count(*) AS n FROM subscriber GROUP BY status")}
+    rows = db.all("SELECT status, count(*) AS n FROM subscriber WHERE source <> 'staff' GROUP BY status")
+    return {row["status"]: row["n"] for row in rows}
 
 
 def people_with(db: Database, kind: EventKind) -> int:
@@ -63,6 +64,45 @@ def left(db: Database, sequence: str, until: tuple[str, ...], step: str) -> int:
                   AND (e.next_at IS NULL OR e.next_step NOT IN (SELECT value FROM json_each(?)))
                   AND NOT EXISTS (SELECT 1 FROM mailing m WHERE m.enrollment_id = e.id AND m.step = ?)""",
             (sequence, json.dumps(until), step),
+        )
+    )
+
+
+def people_between(db: Database, since: datetime, until: datetime) -> dict[str, int]:
+    """Return to how many people each kind of event happened in a time; one pass over the events."""
+    rows = db.all(
+        """SELECT kind, count(DISTINCT subscriber_id) AS n FROM event
+            WHERE at >= ? AND at < ? GROUP BY kind""",
+        (seconds(since), seconds(until)),
+    )
+    return {row["kind"]: row["n"] for row in rows}
+
+
+def mailings_between(db: Database, since: datetime, until: datetime) -> dict[str, int]:
+    """Return how many mails to people were claimed in a time, by what became of them; one pass over the ledger."""
+    rows = db.all(
+        """SELECT status, count(*) AS n FROM mailing
+            WHERE claimed_at >= ? AND claimed_at < ? AND kind NOT IN ('digest', 'sunset') GROUP BY status""",
+        (seconds(since), seconds(until)),
+    )
+    return {row["status"]: row["n"] for row in rows}
+
+
+def unsettled(db: Database) -> int:
+    """Return how many mails wait for somebody to decide."""
+    return int(db.value("SELECT count(*) FROM mailing WHERE status IN ('uncertain', 'held')"))
+
+
+def quick_stops(db: Database, since: datetime, until: datetime) -> int:
+    """Return how many people unsubscribed within a minute of a mail being accepted: a scanner may have (UNS-15)."""
+    return int(
+        db.value(
+            """SELECT count(DISTINCT e.subscriber_id) FROM event e
+                 JOIN enrollment w ON w.subscriber_id = e.subscriber_id
+                 JOIN mailing m ON m.enrollment_id = w.id
+                WHERE e.kind = 'unsubscribed' AND e.at >= ? AND e.at < ?
+                  AND m.status = 'sent' AND m.finished_at BETWEEN e.at - 60 AND e.at""",
+            (seconds(since), seconds(until)),
         )
     )
 

@@ -190,6 +190,12 @@ def by_id(db: Database, mailing_id: int) -> Mailing | None:
     return from_row(row) if row else None
 
 
+def of_step(db: Database, enrollment_id: int, step: str) -> Mailing | None:
+    """Return what became of one step of a way, or None when it has not come yet."""
+    row = db.one("SELECT * FROM mailing WHERE enrollment_id = ? AND step = ?", (enrollment_id, step))
+    return from_row(row) if row else None
+
+
 def retries_due(db: Database, now: datetime, limit: int) -> tuple[Mailing, ...]:
     """Return at most ``limit`` deferred mailings whose time has come, the longest waiting first."""
     rows = db.all(

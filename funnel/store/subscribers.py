@@ -84,6 +84,20 @@ def stop(db: Database, subscriber_id: int, status: Status, now: datetime) -> Non
     )
 
 
+def staff(db: Database, email: str, key: str, *, zone: str, locale: str, now: datetime) -> Subscriber:
+    """Return the clinic's own address as one who gets mail, added when it is new.
+
+    Its key is set apart, so that the same address may also be a subscriber's.
+    """
+    row = db.one(
+        """INSERT INTO subscriber (email, email_key, status, zone, locale, source, created_at, confirmed_at)
+            VALUES (:email, :key, 'confirmed', :zone, :locale, 'staff', :now, :now)
+            ON CONFLICT (email_key) DO UPDATE SET zone = excluded.zone RETURNING *""",
+        {"email": email, "key": f"staff {key}", "zone": zone, "locale": locale, "now": seconds(now)},
+    )
+    return from_row(_there(row))
+
+
 def pause(db: Database, subscriber_id: int, until: datetime | None) -> None:
     """Pause until a moment, or go on at once when it is None."""
     status = Status.PAUSED if until else Status.CONFIRMED
@@ -120,10 +134,10 @@ def forget(db: Database, subscriber_id: int, now: datetime) -> None:
 
 
 def each(db: Database, *, status: Status | None = None, tag: str = "", limit: int = -1) -> Iterator[Subscriber]:
-    """Yield people in the order they came, by status and tag when given."""
+    """Yield people in the order they came, by status and tag when given; the clinic's own address is none of them."""
     rows = db.each(
         """SELECT * FROM subscriber s
-             WHERE (:status IS NULL OR status = :status)
+             WHERE (:status IS NULL OR status = :status) AND source <> 'staff'
                AND (:tag = '' OR EXISTS (SELECT 1 FROM tag t WHERE t.subscriber_id = s.id AND t.tag = :tag))
              ORDER BY id LIMIT :limit""",
         {"status": status.value if status else None, "tag": tag, "limit": limit},

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from funnel.app import Funnel
 from funnel.checks import check
 from funnel.cli import group
-from funnel.compose.source import load_library
 from funnel.config import load_config
+from funnel.guide.source import known_anchors, load
 from funnel.model import Receipt, Subscriber
 from funnel.store import enrollments
-from tests.kit import WORDING, make_funnel, sign_up
+from tests.kit import TOP, WORDING, make_funnel, sign_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,10 +93,7 @@ def make_shop(folder: Path) -> None:
     guide = folder / "build" / "guide"
     guide.mkdir(parents=True)
     (guide / "guide.pdf").write_bytes(b"%PDF-1.7\n%%EOF\n")
-    named = load_library(folder / "emails").mails.values()
-    (guide / "pages.json").write_text(
-        json.dumps({"anchors": {mail.guide_page: 7 for mail in named if mail.guide_page}})
-    )
+    (guide / "pages.json").write_text(json.dumps(known_anchors(load(TOP / "guide"))))
 
 
 def commands() -> dict[str, click.Command]:

@@ -37,9 +37,12 @@ CALLS = {
     "gift redeem": "gift redeem {code} --by Anna",
     "gift show": "gift show {code}",
     "gift status": "gift status",
+    "gift resend": f"gift resend {ANN}",
     "article sections": "article sections emails/article.md",
     "article draft": "article draft emails/article.md --into drafts",
     "article diff": "article diff emails/article.md",
+    "popup snippet": "popup snippet --wordpress",
+    "popup preview": "popup preview --out look",
     "report": "report",
 }
 #: Tested with the guide and with the demo: they take long, or touch no funnel of anybody.
@@ -47,10 +50,10 @@ ELSEWHERE = {"demo", "guide build", "guide check", "guide open", "guide sheet"}
 #: These do without a funnel, or wait for visitors once all is well.
 ALONE = {"init", "article sections"}
 #: These ask the database nothing; a bounce that is not about mail of ours needs none either.
-FILES_ONLY = {*ALONE, "article draft", "article diff", "bounces"}
+FILES_ONLY = {*ALONE, "article draft", "article diff", "bounces", "popup snippet", "popup preview"}
 READING = {
     "check", "preview", "test", "outbox list", "bounces", "why", "report", "subscribers list", "subscribers show",
-    "subscribers export", "gift show", "gift status", "article draft", "article diff",
+    "subscribers export", "popup snippet", "popup preview", "gift show", "gift status", "article draft", "article diff",
 }  # fmt: skip
 LEAVES = {name: command for name, command in commands().items() if not isinstance(command, click.Group)}
 

@@ -6,6 +6,7 @@ import email
 import email.policy
 import html
 import re
+from collections import defaultdict
 from datetime import UTC, datetime
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -111,6 +112,9 @@ def fields(**changes: object) -> dict[str, object]:
         "preheader": "",
         "why": "You asked for it.",
         "test_banner": "",
+        "page": defaultdict(lambda: "7", ch09="44"),
+        "digest": ["9 people asked."],
+        "digest_until": "4 May 2026",
     }
     assert set(changes) <= set(made)
     return made | changes

@@ -180,7 +180,7 @@ def test_no_text_makes_anything_but_settings_or_a_sentence(head: str, body: str)
         ("", 'step is missing from []; add a line like step = "…".'),
         ("step = []", "has no [[step]]; name at least one mail"),
         ("step = 3", "step must be a list"),
-        ("[[step]]\n", "mail is missing from [step[0]]"),
+        ("[[step]]\n", "step 1 names no mail (there are:"),
         ("[[step", "is not valid TOML"),
         ("n = " + "9" * 5000, "is not valid TOML"),
         (steps("guide", "gone"), "step 2 names the mail “gone”, but there is no gone.md here (there are: guide, tip)."),

@@ -28,7 +28,7 @@ LATER = moment(START + 86_400)
 VALUES: dict[str, Any] = {
     "act": "requested", "address": parse_address("ben@mail.example", samples=True), "after": 0, "anchor": NOW,
     "at": NOW, "before": LATER, "by": "Anna", "code": "AAAA-AAAA-AAAA-A", "confirmed_at": None, "counts": {"sent": 1},
-    "due": NOW, "enrollment_id": 1, "event": Event("funnel", "new:1", EventKind.CAPTURED, NOW, 1), "evidence": "seen",
+    "due": NOW, "email": "desk@mail.example", "enrollment_id": 1, "event": Event("funnel", "new:1", EventKind.CAPTURED, NOW, 1), "evidence": "seen",
     "expires": LATER, "gift_id": 1, "holder": "somebody", "host": "here", "key": "ann@mail.example",
     "key_hash": "hash", "key_hashes": "hash", "kind": "drip", "kinds": (EventKind.CAPTURED,), "limit": 5,
     "locale": "en", "mailing_id": 1, "message": b"bytes", "message_id": "<1@x>", "next_at": NOW, "next_step": "guide",
@@ -43,6 +43,9 @@ OWN: dict[str, dict[str, Any]] = {
     "mailings.in_status": {"status": MailingStatus.SENDING},
     "mailings.put_off": {"until": LATER},
     "mailings.sending_of_dead_runs": {"run_id": 7},
+    "figures.people_between": {"until": LATER},
+    "figures.mailings_between": {"until": LATER},
+    "figures.quick_stops": {"until": LATER},
     "subscribers.pause": {"until": LATER},
     "figures.people_with": {"kind": EventKind.CAPTURED},
     "bulk.enter_all": {"due": {"UTC": NOW}, "sequence": "other"},

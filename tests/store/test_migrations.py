@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database as Tables
 
 from funnel.errors import StoreError
-from funnel.model import GiftStatus, MailingStatus, Status
-from funnel.store import migrations, tick
-from funnel.store.database import open_database
+from funnel.model import GiftStatus, MailingStatus, Receipt, Status
+from funnel.store import consents, migrations, tick
+from funnel.store.database import moment, open_database, seconds
 
 SCHEMA = Path(migrations.__file__).with_name("schema.sql")
 HEAD = """\
@@ -24,7 +25,13 @@ HEAD = """\
 
 def schema(folder: Path) -> str:
     """Return the text of schema.sql, from an empty database."""
-    with open_database(folder / "empty.db", create=True) as db:
+    open_database(folder / "empty.db", create=True).close()
+    return schema_of(folder / "empty.db")
+
+
+def schema_of(path: Path) -> str:
+    """Return the tables and indexes of a database as text."""
+    with open_database(path) as db:
         rows = db.all("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid")
     return HEAD + "".join(f"\n{row['sql']};\n" for row in rows)
 
@@ -93,6 +100,33 @@ def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
         assert list(db.connection.iterdump()) == before
 
 
+def test_a_database_of_the_first_version_keeps_every_row(tmp_path: Path) -> None:
+    """SQL-8: receipts move into the wider table whole, with their numbers."""
+    path = tmp_path / "old.db"
+    old = sqlite3.connect(path, isolation_level=None)
+    migrations._versions().apply(Tables(old), stop_before="m002_choices")
+    old.execute(f"PRAGMA application_id = {tick.APPLICATION_ID}")
+    old.execute("PRAGMA user_version = 1")
+    old.execute(
+        "INSERT INTO subscriber VALUES (7, 'a@x.org', 'a@x.org', 'confirmed', '', 'UTC', 'en', '/', 1, 2, 3, 4)"
+    )
+    old.execute("INSERT INTO wording VALUES ('h', 'the words', 1)")
+    receipts = [(9, 7, "requested", 1, "h", "f", "/", "en", "192.0.2.1", "phone", "", "", 1),
+                (12, 7, "confirmed", 2, None, "f", "/c", "en", "", "", "", "", None)]  # fmt: skip
+    old.executemany("INSERT INTO consent VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", receipts)
+    old.close()
+
+    with open_database(path) as db:
+        assert [tuple(row) for row in db.all("SELECT * FROM consent ORDER BY id")] == receipts
+        assert tuple(db.all("SELECT * FROM subscriber")[0])[-4:] == (2, 3, 4, 0)
+        assert db.value("PRAGMA user_version") == tick.SCHEMA_VERSION
+        assert db.all("PRAGMA foreign_key_check") == []
+        consents.add(db, 7, Receipt("restored", moment(5)))
+        with pytest.raises(sqlite3.IntegrityError):
+            consents.add(db, 7, Receipt("dreamt of", moment(5)))
+    assert schema_of(path) == SCHEMA.read_text("utf-8")
+
+
 def test_a_migration_that_fails_leaves_the_old_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQL-8: all or nothing."""
     monkeypatch.setattr(migrations, "INITIAL", migrations.INITIAL + "CREATE TABLE setting (again TEXT) STRICT;\n")
@@ -107,8 +141,6 @@ def test_a_migration_that_fails_leaves_the_old_state(tmp_path: Path, monkeypatch
 
 
 def test_moments_are_kept_as_whole_seconds(tmp_path: Path) -> None:
-    from funnel.store.database import moment, seconds
-
     at = datetime(2027, 3, 14, 8, 0, 0, 999_999, tzinfo=UTC)
     assert moment(seconds(at)) == at.replace(microsecond=0)
 

@@ -3,66 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from funnel.app import Funnel
 from funnel.checks import check
+from funnel.checks.settings import check_settings
 from funnel.config import load_config
 from funnel.model import Level
-from tests.kit import NOW, SETTINGS, Clock, as_toml, confirm, make_funnel, sign_up
+from tests.checks.kit import found, mail, make_real, says
+from tests.kit import NOW, Clock, confirm, make_funnel, sign_up
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from funnel.model import Finding
-
-REAL: dict[str, dict[str, Any]] = {
-    "clinic": {"from_address": "hello@quietclinic.com", "postal_address": "7 Elm Road, Springfield, IL 62701"},
-    "site": {"base_url": "https://go.quietclinic.com"},
-    "transport": {"kind": "smtp"},
-    "transport.smtp": {"host": "mail.quietclinic.com"},
-}
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Compile the sample's mails once for all tests: that is what takes long."""
-    folder = tmp_path_factory.mktemp("compiled")
-    found(make_funnel(folder))
-    return folder / ".funnel"
-
-
-@pytest.fixture(autouse=True)
-def _compiled(compiled: Path, tmp_path: Path) -> None:
-    shutil.copytree(compiled, tmp_path / ".funnel")
-
-
-def make_real(folder: Path, **changed: dict[str, Any]) -> Funnel:
-    """Return a funnel with settings of a real clinic, and some sections changed."""
-    make_funnel(folder)
-    tables = {
-        name: SETTINGS.get(name, {}) | REAL.get(name, {}) | changed.get(name, {}) for name in {**SETTINGS, **REAL}
-    }
-    (folder / "funnel.toml").write_text(as_toml(tables))
-    return Funnel(load_config(folder / "funnel.toml"), clock=Clock())
-
-
-def found(funnel: Funnel) -> list[Finding]:
-    return check(funnel, NOW, guide=False)
-
-
-def says(funnel: Funnel, level: Level | None = None) -> str:
-    return "\n".join(str(finding) for finding in found(funnel) if level in {None, finding.level})
-
-
-def mail(folder: Path, body: str = "Hello", subject: str = "Hello", more: str = "") -> None:
-    """Write the first mail of the series anew."""
-    (folder / "emails" / "series" / "guide.md").write_text(
-        f'+++\nsubject = "{subject}"\npreheader = "p"\nkind = "guide"\n{more}+++\n{body}\n'
-    )
 
 
 def test_the_sample_has_no_errors(tmp_path: Path) -> None:
@@ -79,15 +33,18 @@ def test_a_clinic_with_real_settings_has_no_findings(tmp_path: Path) -> None:
         ({"clinic": {"postal_address": "Sample Street 1"}}, Level.ERROR, "looks like a placeholder"),
         ({"site": {"base_url": "http://127.0.0.1"}}, Level.ERROR, "is not https"),
         ({"clinic": {"from_address": "noreply@quietclinic.com"}}, Level.WARNING, "cannot be answered"),
+        ({"clinic": {"from_name": "Maya \u2714"}}, Level.ERROR, "holds “\u2714”"),
         ({"transport": {"kind": "outbox"}}, Level.WARNING, "mail is kept in a folder"),
     ],
 )
 def test_a_setting_that_would_do_harm_is_found(
     tmp_path: Path, settings: dict[str, dict[str, Any]], level: Level, sentence: str
 ) -> None:
-    funnel = make_real(tmp_path, **settings)
+    """MSG-10."""
+    (finding,) = check_settings(make_real(tmp_path, **settings), NOW)
 
-    assert sentence in says(funnel, level)
+    assert finding.level is level
+    assert sentence in finding.says
 
 
 def test_a_clinic_that_is_never_open_is_found(tmp_path: Path) -> None:
@@ -107,7 +64,6 @@ def test_a_clinic_that_is_never_open_is_found(tmp_path: Path) -> None:
     [
         ("About your back", "Hello", "the subject says “back”, which tells others about health"),
         ("Hello", "One line.\n\nThis is a miracle.", "guide.md line 8: “miracle” promises what nobody can"),
-        ("Hello", "It cures and it is risk-free.", "“cures” promises"),
         ("Hello", "{{ nmae }}", "nmae"),
         ("Hello", "{% for x in y %}", "guide.md"),
         ("Hello", "[here](ftp://clinic.example/x)", "a link leads to “ftp://clinic.example/x”"),
@@ -173,7 +129,7 @@ def test_a_mail_that_cannot_be_written_for_one_person_names_them(tmp_path: Path)
         db.execute("UPDATE subscriber SET name = ?", ("x" * 3_000,))
     mail(tmp_path, "{% for each_letter in name %}{{ guide_title }}{% endfor %}")
 
-    assert "series/guide for ann@mail.example: The HTML part is" in says(Funnel(funnel.config, clock=Clock()))
+    assert "series/guide.md for ann@mail.example: The HTML part is" in says(Funnel(funnel.config, clock=Clock()))
 
 
 def test_what_is_wrong_for_all_is_told_once(tmp_path: Path) -> None:
