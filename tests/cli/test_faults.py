@@ -113,14 +113,16 @@ def move(name: str) -> Callable[[], None]:
     return away
 
 
+#: The popup's words are in the settings; its preview shows the article.
+POPUP = {"popup snippet", "popup preview"}
 #: These know people and codes, not mails.
-NO_MAILS = {*ALONE, "outbox list", "subscribers list", "subscribers export", "gift show", "gift status"}
+NO_MAILS = {*ALONE, *POPUP, "outbox list", "subscribers list", "subscribers export", "gift show", "gift status"}
 #: What is wrong; the exit code; a part of the sentence; for whom it is no matter.
 FAULTS: dict[str, tuple[Callable[[], object], int, str, set[str]]] = {
     "no settings": (move("funnel.toml"), 2, "Run “funnel init”", ALONE),
     "broken settings": (lambda: Path("funnel.toml").write_text("[clinic\n"), 2, "funnel.toml is not valid TOML", ALONE),
     "unknown key": (unknown_key, 2, "clinic.nmae", ALONE),
-    "no mails": (move("emails"), 1, r"emails|article\.md", NO_MAILS - {"article sections"}),
+    "no mails": (move("emails"), 1, r"emails|article\.md", NO_MAILS - {"article sections", "popup preview"}),
     "broken mail": (break_front_matter, 1, r"guide\.md", NO_MAILS | {"article draft"}),
     "broken sequence": (break_sequence, 1, "nobody", NO_MAILS | {"article draft"}),
     "no database": (move("funnel.db"), 1, "no database funnel.db", FILES_ONLY),
@@ -129,7 +131,7 @@ FILES_ONLY),
     "another's database": (lambda: Path("funnel.db").write_bytes(b"x" * 9999), 1, "not a database or is damaged",
     FILES_ONLY),
     "no keys": (move("funnel.secret"), 2, "There are no keys",
-                {*ALONE, "article draft", "article diff", "outbox list", "subscribers list", "subscribers export",
+                {*ALONE, *POPUP, "article draft", "article diff", "outbox list", "subscribers list", "subscribers export",
                  "gift show", "gift status"}),
 }  # fmt: skip
 
