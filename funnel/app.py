@@ -185,13 +185,13 @@ class Funnel:
             "confirm_days": str(self.config.signup.confirm_days),
             "unsubscribe_url": "" if closed else self.links.unsubscribe(person.id),
             "preferences_url": "" if closed else self.links.preferences(person.id),
-            "again_url": self.links.home,
+            "again_url": self.config.site.base_url + "/again",
             "guide_title": self.config.guide.title,
             "guide_url": "" if closed else self.links.download(person.id, now),
             "page": self._page_fields,
             "gift_name": self.config.gift.name,
             "gift_code": gift.code if gift else "",
-            "gift_expires": self.day(gift.expires_at, person) if gift else "",
+            "gift_expires": self.day(gift.expires_at) if gift else "",
             "why": self.why_you(person, kind),
             "test_banner": "",
             "subject": "",
@@ -252,7 +252,7 @@ class Funnel:
 
         return Sender(
             db, self.context, self.composer, self.transport,
-            lambda due, now: self.fields(db, due, now), clock or self.clock,
+            fields_of=lambda due, now: self.fields(db, due, now), clock=clock or self.clock,
         )  # fmt: skip
 
     # --- what the pages do ---------------------------------------------------------------------

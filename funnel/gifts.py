@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import TYPE_CHECKING
 
 from funnel import enroll
 from funnel.errors import GiftError
 from funnel.model import Event, EventKind, Gift, GiftStatus
-from funnel.schedule import zone
+from funnel.schedule import local_instant, zone
 from funnel.store import events, subscribers
 from funnel.store import gifts as rows
 
@@ -70,12 +70,19 @@ def issue(db: Database, ctx: Context, subscriber_id: int, now: datetime) -> Gift
     The same person gets the same code for ever, also after leaving, coming back or being forgotten.
     """
     holder = ctx.holder(subscribers.key_of(db, subscriber_id))
-    expires = now + timedelta(days=ctx.config.gift.expires_days)
+    expires = last_moment(ctx, now)
     while True:
         found = rows.by_holder(db, holder)
         if found:
             return found
         rows.add(db, new_code(), holder, subscriber_id, now=now, expires=expires)
+
+
+def last_moment(ctx: Context, now: datetime) -> datetime:
+    """Return the last second of a gift given now: its whole last day counts, at the clinic where it is used."""
+    where = zone(ctx.config.clinic.time_zone)
+    after = now.astimezone(where).date() + timedelta(days=ctx.config.gift.expires_days + 1)
+    return local_instant(after, time(0), where) - timedelta(seconds=1)
 
 
 def of_person(db: Database, ctx: Context, subscriber_id: int) -> Gift | None:

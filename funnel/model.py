@@ -301,7 +301,7 @@ class Event:
 class Receipt:
     """Proof of one act of consent: who saw which words, when, where."""
 
-    act: str  #: requested, confirmed, withdrawn, imported, erased, paused, resumed
+    act: str  #: requested, confirmed, withdrawn, restored, paused, resumed, kept, slower, faster, …
     at: datetime
     wording: str = ""  #: the exact words shown; stored once, by hash
     form: str = ""

@@ -38,9 +38,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say what would go to whom, and why; nothing is changed.")
 @click.option("--limit", type=click.IntRange(0), default=0, metavar="N", help="Deal with at most N steps; 0 is all.")
 @click.option("--quiet", is_flag=True, help="Say nothing when nothing was due; for cron.")
-@click.option(
-    "--loop", is_flag=True, help="Send whenever something is due, until stopped; instead of cron."
-)
+@click.option("--loop", is_flag=True, help="Send whenever something is due, until stopped; instead of cron.")
 @click.option("--beside", is_flag=True, hidden=True, help="With --loop: end when the process that started it does.")
 @json_option
 @now_option

@@ -93,8 +93,8 @@ class Stage:
 
     def _cron(self, db: Database) -> None:
         for outcome in self.funnel.sender(db).send_due():
-            if outcome.status in TROUBLE:
-                email = self.funnel.shown_address(db, outcome.subscriber_id)
+            email = self.funnel.shown_address(db, outcome.subscriber_id)
+            if outcome.status in TROUBLE and email in self.lives:
                 self._note(email, f"a mail is {outcome.status}: {outcome.reason}", "trouble")
         while self.fresh:
             self._arrived(self.fresh.pop(0))
@@ -146,6 +146,8 @@ class Stage:
         name = self._name_of(str(message["X-Funnel-Id"]))
         subject = str(message["Subject"])
         self.mails.append(Mail(self.now, accepted.recipient, name, subject, html, text))
+        if accepted.recipient not in self.lives:
+            return  # the week's figures, to the clinic's own desk
         self._note(accepted.recipient, f"gets “{subject}”", "mail")
         visitor = self.lives[accepted.recipient].visitor
         if visitor.scanner:

@@ -118,7 +118,10 @@ class Story:
 
     def verdict(self) -> str:
         """Return whether the sums match, in words."""
-        server = f"The mail server took {len(self.mails)} mails; our books say {self.sent} sent"
+        desk = sum(mail.name == "staff/digest" for mail in self.mails)
+        server = (
+            f"The mail server took {len(self.mails)} mails, {desk} of them to the desk; our books say {self.sent} sent"
+        )
         doubt = f" and {self.uncertain} of unknown fate" if self.uncertain else ""
         books = "every step of every person is accounted for" if self.report.adds_up else "THE SUMS DO NOT MATCH"
         return (

@@ -101,6 +101,21 @@ def plan(
     )
 
 
+def put_back(db: Database, enrollment: Enrollment) -> None:
+    """Plan again what was planned before a claim that led to nothing, unless the way was ended meanwhile."""
+    db.execute(
+        """UPDATE enrollment SET next_step = ?, next_at = ?, anchor_at = ?, last_at = ?, ended = ''
+            WHERE id = ? AND (next_at IS NOT NULL OR ended = 'done')""",
+        (
+            enrollment.next_step,
+            maybe_seconds(enrollment.next_at),
+            seconds(enrollment.anchor_at),
+            maybe_seconds(enrollment.last_at),
+            enrollment.id,
+        ),
+    )
+
+
 def mailed(db: Database, enrollment_id: int, at: datetime | None) -> None:
     """Remember when this way last led to a mail."""
     db.execute("UPDATE enrollment SET last_at = ? WHERE id = ?", (maybe_seconds(at), enrollment_id))

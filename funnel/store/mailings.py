@@ -37,6 +37,7 @@ class Mailing:
     doubts: int
     message_id: str
     reply: str
+    run_id: int | None = None
 
 
 def from_row(row: Row) -> Mailing:
@@ -57,6 +58,7 @@ def from_row(row: Row) -> Mailing:
         doubts=row["doubts"],
         message_id=row["message_id"],
         reply=row["reply"],
+        run_id=row["run_id"],
     )
 
 
@@ -150,6 +152,16 @@ def release(db: Database, mailing_id: int) -> None:
     )
 
 
+def give_back(db: Database, mailing_id: int, *, now: datetime, attempted: bool) -> None:
+    """Let a mail that a dead run had claimed go again: it certainly was not taken."""
+    db.execute(
+        """UPDATE mailing SET status = 'deferred', retry_at = ?, attempts = max(attempts - ?, 0),
+                  reason = 'its run ended before it was sent'
+            WHERE id = ? AND status = 'sending'""",
+        (seconds(now), 0 if attempted else 1, mailing_id),
+    )
+
+
 def defer_doubtful(db: Database, mailing_id: int, *, now: datetime) -> None:
     """Send a mailing of unknown fate once more, with the doubt on record."""
     db.execute(
@@ -196,11 +208,15 @@ def of_step(db: Database, enrollment_id: int, step: str) -> Mailing | None:
     return from_row(row) if row else None
 
 
-def retries_due(db: Database, now: datetime, limit: int) -> tuple[Mailing, ...]:
-    """Return at most ``limit`` deferred mailings whose time has come, the longest waiting first."""
+def retries_due(db: Database, now: datetime, limit: int, *, not_of_run: int = 0) -> tuple[Mailing, ...]:
+    """Return at most ``limit`` deferred mailings whose time has come, the longest waiting first.
+
+    What ``not_of_run`` has tried already is left for a later run.
+    """
     rows = db.all(
-        "SELECT * FROM mailing WHERE status = 'deferred' AND retry_at <= ? ORDER BY retry_at, id LIMIT ?",
-        (seconds(now), limit),
+        """SELECT * FROM mailing WHERE status = 'deferred' AND retry_at <= ? AND run_id IS NOT ?
+            ORDER BY retry_at, id LIMIT ?""",
+        (seconds(now), not_of_run, limit),
     )
     return tuple(from_row(row) for row in rows)
 

@@ -165,6 +165,51 @@ CREATE TABLE setting (
 ) STRICT, WITHOUT ROWID;
 """
 
+#: SQLite cannot widen a CHECK in place: the receipts move into a table that knows the new acts.
+CHOICES = """
+ALTER TABLE subscriber ADD COLUMN gap_days INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE quota (               -- how often something was asked for lately; no address is kept
+    key   TEXT PRIMARY KEY,        -- keyed hash of purpose, window and network
+    count INTEGER NOT NULL,
+    ends  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX quota_ends ON quota (ends);
+
+CREATE TABLE undo (                -- what stood before a person stopped the mails, for half an hour
+    subscriber_id INTEGER PRIMARY KEY REFERENCES subscriber (id),
+    at            INTEGER NOT NULL,
+    before        TEXT NOT NULL    -- JSON
+) STRICT;
+
+CREATE INDEX undo_at ON undo (at);
+
+CREATE TABLE receipts (            -- append-only receipts
+    id            INTEGER PRIMARY KEY,
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    act           TEXT NOT NULL CHECK (act IN
+                  ('requested', 'confirmed', 'withdrawn', 'restored', 'kept', 'slower', 'faster', 'guide-only',
+                   'series-again', 'paused', 'resumed', 'imported', 'erased')),
+    at            INTEGER NOT NULL,
+    wording       TEXT REFERENCES wording (hash),
+    form          TEXT NOT NULL,
+    page          TEXT NOT NULL,
+    locale        TEXT NOT NULL,
+    ip            TEXT NOT NULL,
+    agent         TEXT NOT NULL,
+    operator      TEXT NOT NULL,
+    detail        TEXT NOT NULL,
+    marketing     INTEGER CHECK (marketing IN (0, 1))
+) STRICT;
+
+INSERT INTO receipts SELECT * FROM consent;
+DROP TABLE consent;
+ALTER TABLE receipts RENAME TO consent;
+CREATE INDEX consent_of_subscriber ON consent (subscriber_id);
+CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';
+"""
+
 
 def migrate(path: Path) -> None:
     """Bring the database file to this version: all steps in one transaction, each version once."""
@@ -193,8 +238,17 @@ def _versions() -> Migrations:
 
     @versions()
     def m001_initial(tables: Tables) -> None:
-        for statement in INITIAL.split(";\n"):
-            if statement.strip():
-                tables.conn.execute(statement)
+        _run(tables, INITIAL)
+
+    @versions()
+    def m002_choices(tables: Tables) -> None:
+        _run(tables, CHOICES)
 
     return versions
+
+
+def _run(tables: Tables, script: str) -> None:
+    """Run each statement of a script in the transaction that is open (``executescript`` would end it)."""
+    for statement in script.split(";\n"):
+        if statement.strip():
+            tables.conn.execute(statement)

@@ -40,6 +40,11 @@ def start(db: Database, *, host: str, pid: int, now: datetime) -> int:
     return int(row["id"])
 
 
+def beat(db: Database, run_id: int, now: datetime) -> None:
+    """Record that a run is alive."""
+    db.execute("UPDATE run SET heartbeat_at = ? WHERE id = ?", (seconds(now), run_id))
+
+
 def finish(db: Database, run_id: int, *, now: datetime, counts: Mapping[str, int], note: str = "") -> None:
     """Record how a run ended."""
     db.execute(

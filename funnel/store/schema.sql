@@ -25,7 +25,7 @@ CREATE TABLE subscriber (
     confirmed_at INTEGER,
     stopped_at   INTEGER,
     paused_until INTEGER
-) STRICT;
+, gap_days INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX subscriber_pending ON subscriber (created_at) WHERE status = 'pending';
 
@@ -42,27 +42,6 @@ CREATE TABLE wording (
     words    TEXT NOT NULL,
     first_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE consent (             -- append-only receipts
-    id            INTEGER PRIMARY KEY,
-    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
-    act           TEXT NOT NULL CHECK (act IN
-                  ('requested', 'confirmed', 'withdrawn', 'paused', 'resumed', 'imported', 'erased')),
-    at            INTEGER NOT NULL,
-    wording       TEXT REFERENCES wording (hash),
-    form          TEXT NOT NULL,
-    page          TEXT NOT NULL,
-    locale        TEXT NOT NULL,
-    ip            TEXT NOT NULL,
-    agent         TEXT NOT NULL,
-    operator      TEXT NOT NULL,
-    detail        TEXT NOT NULL,
-    marketing     INTEGER CHECK (marketing IN (0, 1))
-) STRICT;
-
-CREATE INDEX consent_of_subscriber ON consent (subscriber_id);
-
-CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';
 
 CREATE TABLE enrollment (
     id            INTEGER PRIMARY KEY,
@@ -168,3 +147,41 @@ CREATE TABLE setting (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE quota (               -- how often something was asked for lately; no address is kept
+    key   TEXT PRIMARY KEY,        -- keyed hash of purpose, window and network
+    count INTEGER NOT NULL,
+    ends  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX quota_ends ON quota (ends);
+
+CREATE TABLE undo (                -- what stood before a person stopped the mails, for half an hour
+    subscriber_id INTEGER PRIMARY KEY REFERENCES subscriber (id),
+    at            INTEGER NOT NULL,
+    before        TEXT NOT NULL    -- JSON
+) STRICT;
+
+CREATE INDEX undo_at ON undo (at);
+
+CREATE TABLE "consent" (            -- append-only receipts
+    id            INTEGER PRIMARY KEY,
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    act           TEXT NOT NULL CHECK (act IN
+                  ('requested', 'confirmed', 'withdrawn', 'restored', 'kept', 'slower', 'faster', 'guide-only',
+                   'series-again', 'paused', 'resumed', 'imported', 'erased')),
+    at            INTEGER NOT NULL,
+    wording       TEXT REFERENCES wording (hash),
+    form          TEXT NOT NULL,
+    page          TEXT NOT NULL,
+    locale        TEXT NOT NULL,
+    ip            TEXT NOT NULL,
+    agent         TEXT NOT NULL,
+    operator      TEXT NOT NULL,
+    detail        TEXT NOT NULL,
+    marketing     INTEGER CHECK (marketing IN (0, 1))
+) STRICT;
+
+CREATE INDEX consent_of_subscriber ON consent (subscriber_id);
+
+CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';

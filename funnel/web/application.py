@@ -10,7 +10,9 @@ from flask import Flask, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
 from funnel.errors import FunnelError, NotFoundError, StoreError, TokenError
+from funnel.signup import TooManyError
 from funnel.tokens import ExpiredTokenError
+from funnel.web import popup
 from funnel.web.headers import secure
 from funnel.web.pages import Pages
 from funnel.web.visitor import Door
@@ -35,6 +37,7 @@ def create_app(funnel: Funnel) -> Flask:
     _ = funnel.context  # missing keys are told now, not to the first visitor
     pages = Pages(funnel, door)
     pages.register(app)
+    popup.register(app, funnel)
     _guard(app, door)
     _explain(app, pages)
     return app
@@ -65,6 +68,10 @@ def _explain(app: Flask, pages: Pages) -> None:
     def refused(error: FunnelError) -> Response:
         if isinstance(error, (TokenError, NotFoundError)):
             return pages.link_failed(expired=isinstance(error, (ExpiredTokenError, NotFoundError)))
+        if isinstance(error, TooManyError):
+            response = pages.problem(429, "429")
+            response.headers["Retry-After"] = str(error.wait)
+            return response
         log.error("%s in %s: %s", type(error).__name__, request.endpoint, error)
         response = pages.problem(503, "store" if isinstance(error, StoreError) else "503")
         response.headers["Retry-After"] = RETRY_SECONDS

@@ -11,6 +11,8 @@ POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
     "frame-ancestors 'none'; base-uri 'none'"
 )
+#: For pages with a button to copy the gift code: one small script of ours, no other.
+SCRIPT_POLICY = "script-src 'self'; " + POLICY
 #: The HTML edition of the guide is one file with its style inside; it has no form that goes anywhere.
 EDITION_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "

@@ -18,6 +18,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+#: What a proxy adds to the requests it passes on.
+PROXIED = ("X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Forwarded", "Via")
 PORTS = {"http": 80, "https": 443}
 
 
@@ -82,6 +84,11 @@ class Door:
                 break
             here = said
         return str(here) if here else ""
+
+    def is_local(self, peer: str | None, headers: Headers) -> bool:
+        """True for somebody at this very machine: a socket from loopback, and no proxy that speaks for another."""
+        here = _ip(peer or "")
+        return here is not None and here.is_loopback and not any(name in headers for name in PROXIED)
 
     def _trusts(self, ip: Ip) -> bool:
         return any(ip in network for network in self.proxies)

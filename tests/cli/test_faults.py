@@ -131,8 +131,8 @@ FILES_ONLY),
     "another's database": (lambda: Path("funnel.db").write_bytes(b"x" * 9999), 1, "not a database or is damaged",
     FILES_ONLY),
     "no keys": (move("funnel.secret"), 2, "There are no keys",
-                {*ALONE, *POPUP, "article draft", "article diff", "outbox list", "subscribers list", "subscribers export",
-                 "gift show", "gift status"}),
+                {*ALONE, *POPUP, "article draft", "article diff", "outbox list", "subscribers list",
+                 "subscribers export", "gift show", "gift status"}),
 }  # fmt: skip
 
 

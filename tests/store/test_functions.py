@@ -13,7 +13,7 @@ import pytest
 
 from funnel.address import parse_address
 from funnel.errors import StoreBusyError
-from funnel.model import Event, EventKind, MailingStatus, Receipt, Status
+from funnel.model import Enrollment, Event, EventKind, MailingStatus, Receipt, Status
 from funnel.store import bulk, consents, database, enrollments, events, figures, gifts, mailings, runs, subscribers
 from funnel.store.database import moment, open_database
 from tests.store.rows import NOW, START, one_of_each
@@ -28,7 +28,7 @@ LATER = moment(START + 86_400)
 VALUES: dict[str, Any] = {
     "act": "requested", "address": parse_address("ben@mail.example", samples=True), "after": 0, "anchor": NOW,
     "at": NOW, "before": LATER, "by": "Anna", "code": "AAAA-AAAA-AAAA-A", "confirmed_at": None, "counts": {"sent": 1},
-    "due": NOW, "email": "desk@mail.example", "enrollment_id": 1, "event": Event("funnel", "new:1", EventKind.CAPTURED, NOW, 1), "evidence": "seen",
+    "due": NOW, "enrollment_id": 1, "event": Event("funnel", "new:1", EventKind.CAPTURED, NOW, 1), "evidence": "seen",
     "expires": LATER, "gift_id": 1, "holder": "somebody", "host": "here", "key": "ann@mail.example",
     "key_hash": "hash", "key_hashes": "hash", "kind": "drip", "kinds": (EventKind.CAPTURED,), "limit": 5,
     "locale": "en", "mailing_id": 1, "message": b"bytes", "message_id": "<1@x>", "next_at": NOW, "next_step": "guide",
@@ -36,6 +36,7 @@ VALUES: dict[str, Any] = {
     "receipt": Receipt("withdrawn", NOW, wording="other words"), "run_id": 1, "sequence": "series", "since": NOW,
     "source": "/", "status": Status.CONFIRMED, "step": "guide", "subscriber_id": 1, "tag": "vip", "tags": ["vip"],
     "until": ("guide",), "value": "1", "words": "words", "zone": "UTC",
+    "attempted": False, "email": "desk@mail.example", "enrollment": Enrollment(1, 1, "series", 0, NOW, "guide", NOW),
 }  # fmt: skip
 OWN: dict[str, dict[str, Any]] = {
     "mailings.add": {"status": MailingStatus.SENDING, "step": "next"},

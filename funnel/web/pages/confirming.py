@@ -1,0 +1,51 @@
+"""Confirm the address, and the page with guide and gift that follows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from funnel.address import mask
+from funnel.errors import NotFoundError
+from funnel.web.pages.desk import one
+
+if TYPE_CHECKING:
+    from flask import Response
+
+    from funnel.model import Subscriber
+    from funnel.web.pages.desk import Desk
+
+
+class Confirming:
+    """The pages behind the link of the confirmation mail."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.funnel = desk.funnel
+
+    def routes(self) -> list[tuple[str, str, Any]]:
+        """Return address, method and view of each page."""
+        return [("/c/<token>", "GET", self.confirm), ("/c/<token>", "POST", self.confirmed)]
+
+    def confirm(self, token: str) -> Response:
+        """Show whose address it is and one button."""
+        return self._confirm(token, self.funnel.asker_of(token))
+
+    def _confirm(self, token: str, person: Subscriber, status: int = 200, *, haste: bool = False) -> Response:
+        key = self.funnel.page_key(self.funnel.request_of(token))
+        return self.desk.page("confirm", status, who=mask(person.email), key=key, haste=haste)
+
+    def confirmed(self, token: str) -> Response:
+        """Confirm, once the page was really shown before (BOT-2), and show guide and gift."""
+        person = self.funnel.asker_of(token)
+        if not self.funnel.page_was_shown(one("key"), self.funnel.request_of(token)):
+            return self._confirm(token, person, 422, haste=True)
+        try:
+            done = self.funnel.confirm(token, self.desk.receipt("confirmed", "/c", "confirm.button"))
+        except NotFoundError:
+            return self.desk.page("message", 410, key="stopped_since", home=True, again=False)
+        links, now = self.funnel.links, self.funnel.clock()
+        return self.desk.page(
+            "thanks", script=True, again=done.again, guide_url=links.download(person.id, now),
+            pages=self.funnel.guide_length, preferences_url=links.preferences(person.id),
+            **self.desk.gift_fields(self.funnel.gift_of(person)),
+        )  # fmt: skip
