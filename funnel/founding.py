@@ -32,6 +32,7 @@ QUESTIONS = (
     ("clinic.website", "Website"),
     ("clinic.time_zone", "Time zone, like America/Chicago"),
     ("site.base_url", "Address of these pages, like https://go.clinic.com"),
+    ("alerts.to", "Where the week's figures go (else where mails come from)"),
 )
 
 
@@ -45,7 +46,10 @@ def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
     if settings.exists():
         raise ConfigError(f"There is a funnel in {folder} already; its funnel.toml was left as it is.")
     source = sample_folder()
-    text = with_answers((source / "funnel.toml").read_text("utf-8"), answers or {})
+    given = dict(answers or {})
+    if "clinic.from_address" in given:  # the sample's desk is nobody else's
+        given.setdefault("alerts.to", given["clinic.from_address"])
+    text = with_answers((source / "funnel.toml").read_text("utf-8"), given)
     config = replace(_tried(text), folder=str(folder.resolve()))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("emails", "guide"):

@@ -16,7 +16,7 @@ from funnel.store import enrollments, runs, subscribers
 from funnel.transport.memory import MemoryTransport
 from tests.compose.kit import header_lines
 from tests.kit import Clock, confirm, make_funnel, sign_up
-from tests.test_sender import live
+from tests.sender.test_run import live
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -106,3 +106,15 @@ def test_comments_and_order_are_kept() -> None:
 
 def test_every_question_is_about_a_setting_of_the_sample() -> None:
     with_answers(SAMPLE, {key: "x" for key, _ in QUESTIONS})
+
+
+def test_the_weeks_figures_go_to_the_clinics_own_address_not_to_the_samples(tmp_path: Path) -> None:
+    own = found(tmp_path / "own", {"clinic.from_address": "hello@mill.com"})
+    named = found(tmp_path / "named", {"clinic.from_address": "hello@mill.com", "alerts.to": "boss@mill.com"})
+    sample = found(tmp_path / "sample")
+
+    assert [made.alerts.to for made in (own, named, sample)] == [
+        "hello@mill.com",
+        "boss@mill.com",
+        "desk@thrivehealth.example",
+    ]

@@ -21,9 +21,12 @@ from funnel.model import Delivery, Event, EventKind, Outgoing, Receipt, Reply, S
 from funnel.preview import parts_of
 from funnel.report import make_report
 from funnel.store import enrollments, mailings, subscribers
+from funnel.transport import one_by_one
 from tests.kit import Clock, make_funnel, sign_up
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from funnel.app import Funnel
     from funnel.model import Subscriber
 
@@ -48,6 +51,11 @@ class World:
     def open(self) -> None: ...
 
     def close(self) -> None: ...
+
+    def deliver_all(
+        self, mails: Iterator[Outgoing], starting: Callable[[int], None]
+    ) -> Iterator[tuple[Outgoing, Reply]]:
+        return one_by_one(self.deliver, mails, starting)
 
     def deliver(self, mail: Outgoing) -> Reply:
         reply, taken = (

@@ -14,7 +14,7 @@ from funnel.model import EventKind, Facts, Kind, MailingStatus, Status, Step
 from funnel.policy import Leave, Skip, Stop, may_send
 from funnel.store import enrollments, events, mailings
 from tests.kit import Clock, confirm, make_funnel, sign_up
-from tests.test_sender import live
+from tests.sender.test_run import live
 
 if TYPE_CHECKING:
     from pathlib import Path

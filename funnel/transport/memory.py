@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from funnel.model import Delivery, Reply
+from funnel.transport import one_by_one
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from funnel.model import Outgoing
 
 
@@ -32,6 +35,12 @@ class MemoryTransport:
         if reply.delivery is Delivery.ACCEPTED:
             self.accepted.append(mail)
         return reply
+
+    def deliver_all(
+        self, mails: Iterator[Outgoing], starting: Callable[[int], None]
+    ) -> Iterator[tuple[Outgoing, Reply]]:
+        """Yield each mail with its answer, one after another."""
+        return one_by_one(self.deliver, mails, starting)
 
     def close(self) -> None:
         """Do nothing."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from funnel.errors import TransportError
 from funnel.model import Delivery, Reply
+from funnel.transport import one_by_one
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from funnel.model import Outgoing
@@ -40,6 +42,12 @@ class OutboxTransport:
         except OSError as error:
             raise TransportError(f"The outbox folder {self.folder.name} cannot be written: {error.strerror}.") from None
         return Reply(Delivery.ACCEPTED, 250, f"kept as {final.name}", "data")
+
+    def deliver_all(
+        self, mails: Iterator[Outgoing], starting: Callable[[int], None]
+    ) -> Iterator[tuple[Outgoing, Reply]]:
+        """Yield each mail with its answer; raises UnsentError with the mail for which there was no room."""
+        return one_by_one(self.deliver, mails, starting)
 
     def close(self) -> None:
         """Do nothing: every file is closed already."""

@@ -1,146 +1,82 @@
-"""Submission to one mail server by SMTP (RFC 5321, RFC 6409), one recipient per transaction.
+"""Submission to one mail server by SMTP (RFC 5321, RFC 6409), over several connections at once.
 
-smtplib connects, says hello, starts TLS with verified certificates and logs in. The transaction is
-ours, because what an answer means depends on the stage it comes at: before the final dot nothing was
-accepted; after it, silence or garbage means that nobody can know (RFC 1047).
+One thread serves them all. A connection is opened when the others have enough to do, is kept over many
+messages, and is dropped after anything unreadable.
 """
 
 from __future__ import annotations
 
-import re
-import smtplib
-import ssl
+import selectors
 import time
+from collections import Counter, deque
+from math import ceil, inf
 from typing import TYPE_CHECKING
 
 from funnel.errors import TransportError
 from funnel.model import Delivery, Reply
+from funnel.transport import UnsentError
+from funnel.transport.bucket import Bucket
+from funnel.transport.connect import connect, trusted
+from funnel.transport.conversation import BrokenError, impossible, unwelcome
+from funnel.transport.line import Line
 
 if TYPE_CHECKING:
-    import socket
+    import ssl
+    from collections.abc import Callable, Iterator
 
     from funnel.config import Smtp
     from funnel.model import Outgoing
 
-BROKEN = (smtplib.SMTPException, OSError, ValueError)
-#: No reply anybody means is longer; more is a server that wants to fill our memory or our day (F-20).
-REPLY_LINES = 200
-#: What may stand between < and >: nothing that could end the command or add to it (SEC-9).
-PATH = re.compile(r"[!-;=?-~]+")
-#: A line that ends in anything but CRLF; some servers would take what follows for a new command (SEC-9).
-BARE = re.compile(rb"(?<!\r)\n|\r(?!\n)")
-
-
-class _Replies:
-    """Reads the lines of one reply: they have a deadline together, however slowly they drip."""
-
-    def __init__(self, sock: socket.socket, seconds: float) -> None:
-        self._sock = sock
-        self._seconds = seconds
-        self._buffer = b""
-        self.begin()
-
-    def begin(self) -> None:
-        """Wait for a new reply."""
-        self._deadline = time.monotonic() + self._seconds
-        self._lines = 0
-
-    def readline(self, limit: int) -> bytes:
-        """Return the next line, or its first ``limit`` bytes, or what came before the end."""
-        while b"\n" not in self._buffer[:limit] and len(self._buffer) < limit:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the reply took too long")
-            self._sock.settimeout(left)
-            if not (more := self._sock.recv(4096)):
-                break
-            self._buffer += more
-        self._sock.settimeout(self._seconds)
-        self._lines += 1
-        if self._lines > REPLY_LINES:
-            raise OSError("the reply has no end")
-        end = self._buffer.find(b"\n", 0, limit) + 1 or limit
-        line, self._buffer = self._buffer[:end], self._buffer[end:]
-        return line
-
-    def close(self) -> None:
-        """Do nothing: the socket is closed by whom it belongs to."""
-
-
-class _Patient:
-    """Gives smtplib's reader of replies an end."""
-
-    sock: socket.socket | None
-    file: _Replies | None
-    timeout: float
-
-    def getreply(self) -> tuple[int, bytes]:
-        """Return code and words of one reply."""
-        if self.file is None and self.sock is not None:
-            self.file = _Replies(self.sock, self.timeout)
-        elif self.file is not None:
-            self.file.begin()
-        reply: tuple[int, bytes] = super().getreply()  # type: ignore[misc]
-        return reply
-
-
-class _Plain(_Patient, smtplib.SMTP):
-    """A conversation that starts in the clear."""
-
-
-class _Tls(_Patient, smtplib.SMTP_SSL):
-    """A conversation that is encrypted from the start."""
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+#: How often a mail is given to another connection before it is put off: a server that hangs up is no answer.
+RETURNS = 5
 
 
 class SmtpTransport:
-    """One connection, kept open over many messages and renewed after anything unreadable."""
+    """A few connections to one server, kept open over many messages.
 
-    def __init__(self, settings: Smtp, password: str, *, hostname: str) -> None:
+    ``bucket`` is how much may go at once under ``rate_per_second``; a caller who keeps it from run to run
+    gives a ``clock`` that goes on between them.
+    """
+
+    def __init__(
+        self,
+        settings: Smtp,
+        password: str,
+        *,
+        hostname: str,
+        bucket: Bucket | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.settings = settings
         self.hostname = hostname
+        self.clock = clock
+        self.bucket = bucket or Bucket(1.0, clock())
+        self.lines: list[Line] = []
         self._password = password
-        self._server: smtplib.SMTP | None = None
+        self._context: ssl.SSLContext | None = None
 
     def open(self) -> None:
         """Connect and log in; raises TransportError, with what to look at, when that fails."""
-        if self._server is None:
-            self._server = self._connected()
+        if not self.lines:
+            self.lines.append(self.connected())
 
-    def _connected(self) -> smtplib.SMTP:
+    def connected(self) -> Line:
+        """Return one more connection; raises TransportError."""
         s = self.settings
-        where = f"{s.host}:{s.port}"
-        try:
-            return self._welcomed()
-        except smtplib.SMTPAuthenticationError as error:
-            raise TransportError(f"{where} does not accept user and password ({_said(error)}).") from None
-        except ssl.SSLError as error:
-            raise TransportError(
-                f"{where} cannot be trusted ({error.reason or error}); nothing was sent to it."
-            ) from None
-        except BROKEN as error:
-            raise TransportError(
-                f"The mail server {where} cannot be reached ({_said(error)}); nothing was sent."
-            ) from None
+        self._context = self._context or trusted(s)
+        sock, features = connect(s, self._password, self.hostname, self._context)
+        return Line(sock, features, timeout=s.timeout, after_dot=s.after_dot_seconds)
 
-    def _welcomed(self) -> smtplib.SMTP:
-        """Return a conversation that is as private as the settings say, and logged in."""
-        s = self.settings
-        context = ssl.create_default_context()
-        server = (
-            _Tls(s.host, s.port, self.hostname, timeout=s.timeout, context=context)
-            if s.security == "tls"
-            else _Plain(s.host, s.port, self.hostname, timeout=s.timeout)
-        )
-        try:
-            if s.security == "starttls":
-                server.starttls(context=context)
-            server.ehlo_or_helo_if_needed()  # smtplib would say it in sendmail() only
-            if s.user:
-                server.login(s.user, self._password)
-        except BaseException:
-            server.close()
-            raise
-        return server
+    def wait(self) -> float:
+        """Return in how many seconds the next message may go."""
+        rate = self.settings.rate_per_second
+        return self.bucket.wait(rate, self.clock()) if rate else 0.0
+
+    def take(self) -> None:
+        """Count one message."""
+        if self.settings.rate_per_second:
+            self.bucket = self.bucket.taken(self.settings.rate_per_second, self.clock())
 
     def deliver(self, mail: Outgoing) -> Reply:
         """Return what the server said about one message.
@@ -148,103 +84,276 @@ class SmtpTransport:
         Raises TransportError when the connection could not be had; a server that hung up between two
         messages is simply called again.
         """
-        if not (PATH.fullmatch(mail.recipient) and PATH.fullmatch(mail.sender)):
-            return Reply(Delivery.PERMANENT, 0, "the address cannot be written in SMTP", "rcpt")
-        if BARE.search(mail.message):
-            return Reply(Delivery.PERMANENT, 0, "the message has a line that does not end in CRLF", "data")
-        for _ in range(2):
-            self.open()
-            reply = self._transaction(mail)
-            if reply.stage != "mail" or reply.code:
-                return reply
-        raise TransportError(
-            f"The mail server {self.settings.host}:{self.settings.port} hangs up ({reply.text}); nothing was sent."
-        )
+        if (reply := impossible(mail)) is not None:
+            return reply
+        [(_, reply)] = _Run(self, iter((mail,)), lambda _: None, count=1).answers()
+        return reply
 
-    def _transaction(self, mail: Outgoing) -> Reply:
-        """Walk one message through MAIL, RCPT, DATA and the dot; after a broken line the connection is dropped."""
-        stage = "mail"
-        try:
-            for stage, command in (("mail", f"FROM:<{mail.sender}>"), ("rcpt", f"TO:<{mail.recipient}>")):
-                code, text = self._ask(stage, command)
-                if code // 100 != 2:
-                    return self._refused(code, text, stage)
-            stage = "data"
-            code, text = self._ask("data", "")
-            if code != 354:
-                return self._refused(code, text, stage)
-            stage = "dot"
-            code, text = self._send_content(mail.message)
-        except BROKEN as error:
-            self._drop()
-            lost = Delivery.UNKNOWN if stage == "dot" else Delivery.TRANSIENT
-            return Reply(lost, 0, _said(error), stage)
-        if code // 100 == 2:
-            return Reply(Delivery.ACCEPTED, code, text, stage)
-        return self._refused(code, text, stage)
+    def deliver_all(
+        self, mails: Iterator[Outgoing], starting: Callable[[int], None]
+    ) -> Iterator[tuple[Outgoing, Reply]]:
+        """Yield each mail with what the server said about it; see ``Transport``.
 
-    def _ask(self, verb: str, argument: str) -> tuple[int, str]:
-        server = self._server
-        if server is None:
-            raise smtplib.SMTPServerDisconnected("not connected")
-        code, text = server.docmd(verb.upper(), argument)
-        return code, _clean(text)
-
-    def _send_content(self, message: bytes) -> tuple[int, str]:
-        """Send the message with dots doubled and the final dot, and return the answer."""
-        server = self._server
-        if server is None:
-            raise smtplib.SMTPServerDisconnected("not connected")
-        content = message.replace(b"\r\n.", b"\r\n..")
-        content = b"." + content if content.startswith(b".") else content
-        server.send(content + (b"" if content.endswith(b"\r\n") else b"\r\n") + b".\r\n")
-        code, text = server.getreply()
-        return code, _clean(text)
-
-    def _refused(self, code: int, text: str, stage: str) -> Reply:
-        """Return a refusal as permanent, for now, or unknown; leave the connection usable or drop it."""
-        if stage == "dot" and code // 100 not in {4, 5}:
-            self._drop()
-            return Reply(Delivery.UNKNOWN, code, text, stage)
-        if code // 100 not in {4, 5} or code == 421:
-            self._drop()
-        else:
-            self._reset()
-        stage = "data" if stage == "dot" else stage
-        return Reply(Delivery.PERMANENT if code // 100 == 5 else Delivery.TRANSIENT, code, text, stage)
-
-    def _reset(self) -> None:
-        try:
-            code, _ = self._ask("rset", "")
-            if code != 250:
-                self._drop()
-        except BROKEN:
-            self._drop()
-
-    def _drop(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        Where the server takes several commands at once, the next mail's envelope goes behind the message
+        before it; ``starting`` is called when the server has answered it with 354.
+        """
+        return _Run(self, mails, starting).answers()
 
     def close(self) -> None:
         """Say QUIT and hang up; an answer to QUIT changes nothing."""
-        if self._server is not None:
+        while self.lines:
+            self.lines.pop().part_in_peace()
+
+
+class _Run:
+    """One call of ``deliver_all``: which mail is where, and what became of those that are done."""
+
+    def __init__(
+        self,
+        transport: SmtpTransport,
+        mails: Iterator[Outgoing],
+        starting: Callable[[int], None],
+        count: float = inf,
+    ) -> None:
+        self.count = count
+        self.transport = transport
+        self.lines = transport.lines
+        self.mails = mails
+        self.starting = starting
+        self.settled: list[tuple[Outgoing, Reply]] = []
+        self.waiting: deque[Outgoing] = deque()
+        self.returned: Counter[int] = Counter()
+        self.pulled = 0
+        self.ended = False
+        self.leaving = False
+        self.most = transport.settings.connections
+        self.hung_up = 0
+        self.fault: TransportError | None = None
+        self.selector: selectors.BaseSelector
+
+    def answers(self) -> Iterator[tuple[Outgoing, Reply]]:
+        """Yield each mail with its answer; raises UnsentError when nothing can go any more."""
+        with selectors.DefaultSelector() as self.selector:
+            for line in self.lines:
+                self.selector.register(line.sock, READ, line)
             try:
-                self._server.docmd("QUIT")
-            except BROKEN:
-                pass
+                self._look(0)  # who hung up while nobody listened?
+                while self._more():
+                    settled, self.settled = self.settled, []
+                    yield from settled
             finally:
-                self._drop()
+                self._leave()
 
+    def _more(self) -> bool:
+        """Do what can be done now, waiting for the servers when that is nothing; return whether there may be more."""
+        self._feed()
+        if self.settled:
+            return True
+        if not self._busy():
+            if self.fault:
+                raise UnsentError(str(self.fault), self.waiting) from None
+            if self.ended and not self.waiting:
+                return False
+        self._look(self._patience())
+        return True
 
-def _clean(text: bytes | str) -> str:
-    """Return a server's words fit to store and show: printable, one line, at most 500 characters (SEC-39)."""
-    words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-    return " ".join("".join(c if c.isprintable() else " " for c in words).split())[:500]
+    def _busy(self) -> bool:
+        return any(not line.idle for line in self.lines)
 
+    # --- who gets the next mail ------------------------------------------------------------------
 
-def _said(error: BaseException) -> str:
-    """Return what an exception says, as one short line."""
-    if isinstance(error, smtplib.SMTPResponseException):
-        return f"{error.smtp_code} {_clean(error.smtp_error)}"
-    return _clean(str(error)) or type(error).__name__
+    def _feed(self) -> None:
+        """Give mails to connections that have none; open at most one more, so that the others are not kept waiting."""
+        opened = False
+        while not self.settled and self._due():
+            line = self._free()
+            if line is None:
+                if opened or not self._room() or (line := self._opened()) is None:
+                    return
+                opened = True
+            if (mail := self._next(line)) is not None:
+                self._offer(line, mail)
+
+    def _due(self) -> bool:
+        """Return whether there may be a mail that can go at once."""
+        if self.fault or self.leaving:
+            return False
+        return bool(self.waiting) or (not self.ended and not self.transport.wait())
+
+    def _free(self) -> Line | None:
+        """Return a connection with nothing to do; what was handed back gets a new one while there is room."""
+        free = [line for line in self.lines if line.idle]
+        if self.waiting and self._room():
+            free = [line for line in free if not line.talk.messages]
+        return free[0] if free else None
+
+    def _room(self) -> bool:
+        """Return whether one more connection has something to do: never more of them than mails."""
+        wanted = not self.lines or bool(self.waiting) or self.pulled > len(self.lines)
+        return wanted and len(self.lines) < self.most
+
+    def _opened(self) -> Line | None:
+        """Return a new connection; when there is none to be had, go on with those there are."""
+        try:
+            line = self.transport.connected()
+        except TransportError as error:
+            self._refused(error)
+            return None
+        self.lines.append(line)
+        self.selector.register(line.sock, READ, line)
+        return line
+
+    def _refused(self, error: TransportError) -> None:
+        if self.lines:
+            self.most = len(self.lines)
+        else:
+            self.fault = error
+
+    def _next(self, line: Line) -> Outgoing | None:
+        """Return a mail that can go on this connection, or None; one that cannot go at all is settled."""
+        if self.waiting:
+            mail = self.waiting.popleft()
+        else:
+            try:
+                mail = next(self.mails)
+            except StopIteration:
+                self.ended = True
+                return None
+            self.pulled += 1
+            self.ended = self.pulled >= self.count
+        if (reply := impossible(mail) or unwelcome(mail, line.talk.offers)) is not None:
+            self.settled.append((mail, reply))
+            return None
+        if not self.returned[mail.mailing_id]:
+            self.transport.take()
+        return mail
+
+    def _follows(self, line: Line) -> Outgoing | None:
+        """Return the mail whose envelope goes behind the message now clear to go, or None."""
+        per = self.transport.settings.per_connection
+        full = per and line.talk.messages + 1 >= per
+        if full or self.waiting or not line.talk.offers.pipelining or not self._due():
+            return None
+        return self._next(line)
+
+    # --- what the connections do ------------------------------------------------------------------
+
+    def _look(self, seconds: float | None) -> None:
+        """Wait that long for something to happen on the connections, and see to it."""
+        for key, events in self.selector.select(seconds):
+            self._serve(key.data, events)
+        now = time.monotonic()
+        for line in [line for line in self.lines if line.deadline <= now]:
+            self._lost(line, "the reply took too long")
+
+    def _patience(self) -> float | None:
+        """Return how long nothing needs to be done unless a server speaks."""
+        if self._due() and (self._free() or self._room()):
+            return 0
+        until = min((line.deadline for line in self.lines), default=inf) - time.monotonic()
+        if not (self.ended or self.leaving):
+            until = min(until, self.transport.wait() or inf)
+        return None if until == inf else max(0.0, ceil(until * 1000) / 1000)
+
+    def _serve(self, line: Line, events: int) -> None:
+        try:
+            if events & WRITE:
+                line.send()
+            if events & READ:
+                line.receive()
+        except BrokenError as error:
+            self._lost(line, str(error))
+            return
+        self._collect(line)
+        if line.talk.clear:
+            self._deliver(line)
+        elif line.idle and self._spent(line):
+            self._drop(line, part=True)
+        else:
+            self._listen(line)
+
+    def _offer(self, line: Line, mail: Outgoing) -> None:
+        try:
+            line.offer(mail)
+        except BrokenError as error:
+            self._lost(line, str(error))
+        else:
+            self._listen(line)
+
+    def _deliver(self, line: Line) -> None:
+        """Send a message, now that its 354 has come: from here on silence is doubt."""
+        mail = line.talk.coming
+        if self.leaving or mail is None:
+            self._drop(line)
+            return
+        following = self._follows(line)
+        self.starting(mail.mailing_id)
+        try:
+            line.deliver(following)
+        except BrokenError as error:
+            self._lost(line, str(error))
+        else:
+            self._listen(line)
+
+    def _listen(self, line: Line) -> None:
+        """Ask to be told when the server takes more, while there is more for it."""
+        events = READ | WRITE if line.clogged else READ
+        if line.events != events:
+            line.events = events
+            self.selector.modify(line.sock, events, line)
+
+    def _spent(self, line: Line) -> bool:
+        per = self.transport.settings.per_connection
+        return bool(per) and line.talk.messages >= per
+
+    def _collect(self, line: Line) -> None:
+        if line.talk.settled:
+            self.settled += line.talk.settled
+            line.talk.settled.clear()
+            self.hung_up = 0
+
+    # --- when a connection ends ---------------------------------------------------------------------
+
+    def _lost(self, line: Line, why: str) -> None:
+        """Drop a connection, settle what that settles, and keep for another one what never got through."""
+        mail = line.talk.lost(why)
+        self._collect(line)
+        self._drop(line)
+        if mail is None:
+            return
+        self.returned[mail.mailing_id] += 1
+        if self.returned[mail.mailing_id] > RETURNS:
+            self.settled.append((mail, Reply(Delivery.TRANSIENT, 0, why, "mail")))
+            return
+        self.waiting.append(mail)
+        if not line.talk.messages:
+            self._unwelcome(why)
+
+    def _unwelcome(self, why: str) -> None:
+        """Give up connections that end before the first mail; with no other left, after the second of them."""
+        self.hung_up += 1
+        s = self.transport.settings
+        if self.lines or self.hung_up > 1:
+            self._refused(TransportError(f"The mail server {s.host}:{s.port} hangs up ({why}); nothing was sent."))
+
+    def _drop(self, line: Line, *, part: bool = False) -> None:
+        self.lines.remove(line)
+        self.selector.unregister(line.sock)
+        if part:
+            line.part()
+        else:
+            line.hang_up()
+
+    def _leave(self) -> None:
+        """Finish what is on the wire, and keep only connections that are fit for the next mail."""
+        self.leaving = True
+        try:
+            while True:
+                for line in [line for line in self.lines if not (line.idle or line.talk.sent)]:
+                    self._drop(line)
+                if not self._busy():
+                    return
+                self._look(self._patience())
+        finally:
+            for line in [line for line in self.lines if not line.idle]:
+                self._drop(line)

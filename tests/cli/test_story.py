@@ -165,7 +165,7 @@ def test_one_lead_from_the_form_to_the_last_word(shop: Path, base: str, mail: Ma
     # What comes next is planned, not sent.
     assert funnel(shop, "send") == "Nothing is due.\n"
     planned = json.loads(funnel(shop, "send", "--dry-run", "--now", "2199-01-01T10:00", "--json"))
-    assert [row["to"] for row in planned] == [PAT]
+    assert [row["to"] for row in planned if row["sequence"] != "staff"] == [PAT]
     assert "series/many-reasons" in funnel(shop, "why", PAT)
 
     # The desk.
@@ -182,7 +182,8 @@ def test_one_lead_from_the_form_to_the_last_word(shop: Path, base: str, mail: Ma
     for _ in range(2):
         assert raw("POST", stop, "List-Unsubscribe=One-Click", **form).status == 200
     assert json.loads(funnel(shop, "subscribers", "list", "--json"))[0]["status"] == "unsubscribed"
-    assert json.loads(funnel(shop, "send", "--dry-run", "--now", "2199-01-01T10:00", "--json")) == []
+    planned = json.loads(funnel(shop, "send", "--dry-run", "--now", "2199-01-01T10:00", "--json"))
+    assert [row["sequence"] for row in planned] == ["staff"]
 
     # And the books say the same.
     report = json.loads(funnel(shop, "report", "--json"))

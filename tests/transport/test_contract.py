@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from funnel.config import Smtp, TransportSettings, load_config
 from funnel.demo.mailserver import MailServer
 from funnel.errors import ConfigError, TransportError
 from funnel.model import Delivery, Outgoing
-from funnel.transport import make_transport
+from funnel.transport import UnsentError, make_transport
 from funnel.transport.memory import MemoryTransport
 from funnel.transport.outbox import OutboxTransport
 from funnel.transport.smtp import SmtpTransport
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 SENDER, ANN = "hello@clinic.example", "ann@mail.example"
 MESSAGE = b"Subject: Hello\r\n\r\nOne line.\r\n"
-KINDS = ("memory", "outbox", "smtp")
+KINDS = ("memory", "outbox", "smtp", "pipelining")
 
 
 @dataclass
@@ -41,6 +42,12 @@ class Way:
 @pytest.fixture(scope="module")
 def server() -> Iterator[MailServer]:
     with MailServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def pipelining() -> Iterator[MailServer]:
+    with MailServer(extensions=("PIPELINING", "SIZE 1000000", "8BITMIME")) as running:
         yield running
 
 
@@ -58,15 +65,16 @@ def in_files(folder: Path) -> list[tuple[str, str, bytes]]:
 
 
 @pytest.fixture(params=KINDS)
-def way(request: pytest.FixtureRequest, tmp_path: Path, server: MailServer) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest, tmp_path: Path, server: MailServer, pipelining: MailServer) -> Iterator[Way]:
     if request.param == "memory":
         memory = MemoryTransport()
         found = Way(memory, lambda: [(m.sender, m.recipient, m.message) for m in memory.accepted])
     elif request.param == "outbox":
         found = Way(OutboxTransport(tmp_path / "out" / "box"), lambda: in_files(tmp_path / "out" / "box"))
     else:
-        server.ledger.clear()
-        found = Way(smtp(server), lambda: [(m.sender, m.recipient, m.content) for m in server.ledger])
+        chosen = pipelining if request.param == "pipelining" else server
+        chosen.ledger.clear()
+        found = Way(smtp(chosen), lambda: [(m.sender, m.recipient, m.content) for m in chosen.ledger])
     yield found
     found.transport.close()
 
@@ -124,6 +132,80 @@ def test_dots_and_length_do_not_change_a_message(way: Way, body: bytes) -> None:
     assert [message for _, _, message in way.taken()] == [b"Subject: x\r\n\r\n" + body]
 
 
+def letters(count: int) -> list[Outgoing]:
+    return [Outgoing(i, SENDER, f"p{i}@mail.example", MESSAGE) for i in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
+def test_all_of_many_arrive_once_and_are_announced_before(way: Way, count: int) -> None:
+    way.transport.open()
+    started: list[int] = []
+    mails = letters(count)
+    for mail, reply in way.transport.deliver_all(iter(letters(count)), started.append):
+        assert reply.delivery is Delivery.ACCEPTED
+        assert mail.mailing_id in started
+        mails.remove(mail)
+
+    assert mails == []
+    assert sorted(started) == list(range(1, count + 1))
+    assert sorted(way.taken()) == sorted((SENDER, mail.recipient, MESSAGE) for mail in letters(count))
+
+
+def test_nothing_goes_before_somebody_listens(way: Way) -> None:
+    mails = iter(letters(3))
+    way.transport.deliver_all(mails, lambda _: None)
+
+    assert way.taken() == []
+    assert next(mails).mailing_id == 1
+
+
+def test_when_the_caller_stops_listening_the_rest_stays_with_the_caller(way: Way) -> None:
+    way.transport.open()
+    started: list[int] = []
+    mails = iter(letters(100))
+    answers = way.transport.deliver_all(mails, started.append)
+    next(answers)
+    answers.close()  # type: ignore[attr-defined]
+
+    left = [mail.mailing_id for mail in mails]
+    assert len(left) > 50
+    assert not set(started) & set(left)
+    assert {recipient for _, recipient, _ in way.taken()} == {f"p{i}@mail.example" for i in started}
+    assert way.transport.deliver(Outgoing(101, SENDER, ANN, MESSAGE)).delivery is Delivery.ACCEPTED
+
+
+class BoomError(Exception):
+    """What somebody else's code may raise."""
+
+
+def test_what_cannot_be_noted_does_not_go(way: Way) -> None:
+    """F-11: the caller could not write down that a mail is about to go, so it does not."""
+    way.transport.open()
+    noted: list[int] = []
+
+    def note(mailing_id: int) -> None:
+        if len(noted) == 5:
+            raise BoomError
+        noted.append(mailing_id)
+
+    with pytest.raises(BoomError):
+        list(way.transport.deliver_all(iter(letters(30)), note))
+    assert sorted(recipient for _, recipient, _ in way.taken()) == sorted(f"p{i}@mail.example" for i in noted)
+
+
+def test_when_the_next_mail_cannot_be_had_those_before_are_finished(way: Way) -> None:
+    way.transport.open()
+    started: list[int] = []
+
+    def mails() -> Iterator[Outgoing]:
+        yield from letters(6)
+        raise BoomError
+
+    with pytest.raises(BoomError):
+        list(way.transport.deliver_all(mails(), started.append))
+    assert sorted(recipient for _, recipient, _ in way.taken()) == [f"p{i}@mail.example" for i in sorted(started)]
+
+
 LINES = st.lists(
     st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=60) | st.sampled_from([".", "..", ".a"]),
     max_size=8,
@@ -171,6 +253,20 @@ def test_a_folder_that_went_away_is_told(tmp_path: Path) -> None:
     (tmp_path / "outbox").rmdir()
     with pytest.raises(TransportError, match="outbox folder outbox cannot be written: No such file"):
         transport.deliver(Outgoing(1, SENDER, ANN, MESSAGE))
+
+
+def test_a_mail_for_which_there_is_no_folder_is_handed_back(tmp_path: Path) -> None:
+    transport = OutboxTransport(tmp_path / "outbox")
+    transport.open()
+    mails = iter(letters(3))
+    answers = transport.deliver_all(mails, lambda _: None)
+    assert next(answers)[0].mailing_id == 1
+    shutil.rmtree(tmp_path / "outbox")
+    with pytest.raises(UnsentError, match="cannot be written") as raised:
+        next(answers)
+
+    assert [mail.mailing_id for mail in raised.value.unsent] == [2]
+    assert [mail.mailing_id for mail in mails] == [3]
 
 
 # --- choosing ----------------------------------------------------------------------------------

@@ -1,0 +1,8 @@
+"""The one way mail leaves: claim what is due, compose it, hand it over, record what was answered."""
+
+from __future__ import annotations
+
+from funnel.sender.decide import Planned
+from funnel.sender.run import BATCH, Sender
+
+__all__ = ["BATCH", "Planned", "Sender"]

@@ -1,0 +1,155 @@
+"""What to do with a due step: looks things up, asks the policy, writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from funnel import enroll, gifts, policy
+from funnel.model import Due, EventKind, Facts, Kind, MailingStatus, Step
+from funnel.schedule import earliest_go, is_stale, zone
+from funnel.store import enrollments, events, mailings, subscribers
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from funnel.context import Context
+    from funnel.model import Enrollment
+    from funnel.store.database import Database
+    from funnel.store.mailings import Mailing
+
+ENGAGED = timedelta(days=30)
+ENGAGING = (EventKind.DOWNLOADED, EventKind.REDEEMED, EventKind.PAUSED, EventKind.RESUMED, EventKind.RESUBSCRIBED)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a run would do with one due step."""
+
+    subscriber_id: int
+    sequence: str
+    step: str
+    would: str  #: "send", "leave out", "put off" or "end the series"
+    why: str
+
+
+class Decider:
+    """Looks at due steps over an open database."""
+
+    def __init__(self, db: Database, ctx: Context) -> None:
+        self.db = db
+        self.ctx = ctx
+
+    def again(self, mailing: Mailing) -> Due | None:
+        """Return a deferred mail with all a decision needs, or None when its way is gone."""
+        enrollment = enrollments.by_id(self.db, mailing.enrollment_id)
+        if enrollment is None:
+            return None
+        step = self._step(enrollment, mailing.step) or Step(mailing.step, Kind(mailing.kind))
+        return self._due(enrollment, step, mailing)
+
+    def due_of(self, enrollment: Enrollment) -> Due:
+        """Return a due enrollment with all a decision needs; a step that is gone becomes the next open one."""
+        step = self._step(enrollment, enrollment.next_step or "")
+        if step is None and enrollment.sequence in self.ctx.sequences:
+            step = enroll.first_open_step(self.db, self.ctx.sequences[enrollment.sequence], enrollment)
+        return self._due(enrollment, step or Step("", Kind.DRIP))
+
+    def _step(self, enrollment: Enrollment, name: str) -> Step | None:
+        sequence = self.ctx.sequences.get(enrollment.sequence)
+        return sequence.step(name) if sequence else None
+
+    def _due(self, enrollment: Enrollment, step: Step, mailing: Mailing | None = None) -> Due:
+        person = subscribers.by_id(self.db, enrollment.subscriber_id)
+        if person is None:
+            raise AssertionError(f"enrollment {enrollment.id} has no subscriber")
+        key = subscribers.key_of(self.db, person.id)
+        found = events.suppressed(self.db, *self.ctx.suppression_hashes(key)) if key else None
+        return Due(
+            enrollment,
+            person,
+            step,
+            suppressed=found is not None,
+            mailing_id=mailing.id if mailing else None,
+            attempts=mailing.attempts if mailing else 0,
+            first_at=mailing.first_at if mailing else None,
+        )
+
+    def decide(self, due: Due, now: datetime) -> policy.Verdict:
+        """Return what to do with a due step at ``now``; writes nothing."""
+        person, step = due.subscriber, due.step
+        if not step.name:
+            return policy.Stop("done")
+        verdict = policy.may_send(
+            step,
+            person.status,
+            suppressed=due.suppressed,
+            paused_until=person.paused_until,
+            facts=self._facts(due, now),
+            now=now,
+        )
+        if not isinstance(verdict, policy.Go):
+            return verdict
+        first_try = due.mailing_id is None
+        if first_try and step.kind is Kind.CONFIRM and self._request_over(due, now):
+            return policy.Skip("the request is older than its link would be good for")
+        if first_try and is_stale(step, due.enrollment.next_at or now, now, self.ctx.calendar):
+            return policy.Skip("too late to make sense")
+        last = enrollments.last_mail_at(self.db, person.id) if first_try else None
+        at, reason = earliest_go(step, now, zone(person.zone), self.ctx.calendar, last)
+        return policy.Wait(at, reason) if at > now else verdict
+
+    def _request_over(self, due: Due, now: datetime) -> bool:
+        return now - due.enrollment.anchor_at >= timedelta(days=self.ctx.config.signup.confirm_days)
+
+    def _facts(self, due: Due, now: datetime) -> Facts:
+        """Return what a step's condition asks; nothing is looked up for steps without one."""
+        person, step = due.subscriber, due.step
+        if step.kind is Kind.SUNSET:
+            return Facts(unanswered=self._unanswered(due))
+        if step.when == "always":
+            return Facts()
+        engaged = events.last(self.db, person.id, ENGAGING)
+        confirmed = person.confirmed_at
+        newest = max((at for at in (engaged, confirmed) if at), default=None)
+        return Facts(
+            gift_usable=gifts.usable(gifts.of_person(self.db, self.ctx, person.id), now),
+            downloaded=events.last(self.db, person.id, (EventKind.DOWNLOADED,)) is not None,
+            engaged=newest is not None and now - newest < ENGAGED,
+        )
+
+    def _unanswered(self, due: Due) -> bool:
+        """True when the person was asked whether to stay, and was not on our pages since."""
+        asked = mailings.of_step(self.db, due.enrollment.id, due.step.unanswered)
+        if asked is None or asked.status not in {MailingStatus.SENT, MailingStatus.UNCERTAIN}:
+            return False
+        answer = events.last(self.db, due.subscriber.id, ENGAGING)
+        return answer is None or answer < asked.claimed_at
+
+    def would_send(self, now: datetime, limit: int = 0) -> list[Planned]:
+        """Return what a run at ``now`` would do first with each due step; writes nothing."""
+        retries = (self.again(mailing) for mailing in mailings.retries_due(self.db, now, limit or -1))
+        waiting = (self.due_of(enrollment) for enrollment in enrollments.due(self.db, now, limit or -1))
+        found = [due for due in retries if due] + list(waiting)
+        return [self._planned(due, now) for due in found[: limit or None]]
+
+    def _planned(self, due: Due, now: datetime) -> Planned:
+        verdict = self.decide(due, now)
+        would, why = "send", "due" if due.mailing_id is None else f"try {due.attempts + 1}"
+        if isinstance(verdict, policy.Skip):
+            would, why = "leave out", verdict.reason
+        elif isinstance(verdict, policy.Stop):
+            would, why = "end the series", verdict.reason
+        elif isinstance(verdict, policy.Leave):
+            would, why = "take off the list", verdict.reason
+        elif isinstance(verdict, policy.Wait):
+            at = self.reopened(due, verdict).astimezone(zone(due.subscriber.zone))
+            would, why = "put off", f"{verdict.reason}; until {at:%d %b %H:%M} there"
+        return Planned(due.subscriber.id, due.enrollment.sequence, due.step.name, would, why)
+
+    def reopened(self, due: Due, verdict: policy.Wait) -> datetime:
+        """Return the first open moment after a wait."""
+        where = zone(due.subscriber.zone)
+        last = enrollments.last_mail_at(self.db, due.subscriber.id) if due.mailing_id is None else None
+        return earliest_go(due.step, verdict.until, where, self.ctx.calendar, last)[0]

@@ -1,0 +1,90 @@
+"""How far each mail of the batch in hand has come, in a small file that outlives a killed process.
+
+The page cache keeps what was written to a mapped file when a process is killed; when the power fails it may not,
+and then the machine's boot id has changed and the journal counts for nothing. So it is never flushed to the disk.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Magic word, boot id, run, number of entries; then an id each, then a state each.
+HEAD = struct.Struct("<8s36sqq")
+MAGIC = b"funnel-1"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class Stage(IntEnum):
+    """How far one mail has come."""
+
+    WAITING = 0  #: nothing of it has left
+    STARTED = 1  #: some of it may have left; nobody knows what became of it
+    ACCEPTED = 2  #: the server said 2yz
+    REFUSED = 3  #: the server said no, or it was not to be sent after all
+
+
+class Journal:
+    """The stages of one batch after another. One writer at a time, which the sender's lock sees to."""
+
+    def __init__(self, path: Path, room: int) -> None:
+        self._room = room
+        size = HEAD.size + room * 9
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(handle).st_size != size:
+                os.ftruncate(handle, size)
+            self._map = mmap.mmap(handle, size)
+        finally:
+            os.close(handle)
+        self._place: dict[int, int] = {}
+
+    def begin(self, run_id: int, ids: Sequence[int]) -> None:
+        """Start a batch: every one of these waits. Killed in the midst of this, all of them count as waiting."""
+        states = HEAD.size + self._room * 8
+        self._map[states:] = bytes(self._room)
+        struct.pack_into(f"<{len(ids)}q", self._map, HEAD.size, *ids)
+        HEAD.pack_into(self._map, 0, MAGIC, boot_id(), run_id, len(ids))
+        self._place = {mailing_id: states + place for place, mailing_id in enumerate(ids)}
+
+    def note(self, mailing_id: int, stage: Stage) -> None:
+        """Note how far a mail of the batch has come."""
+        self._map[self._place[mailing_id]] = stage
+
+    def stages(self, run_id: int) -> dict[int, Stage] | None:
+        """Return how far the mails of a run's last batch came; None when this journal does not know that run.
+
+        A claimed mail of that run that is not named here was waiting: a batch is noted before it starts.
+        """
+        magic, boot, run, count = HEAD.unpack_from(self._map, 0)
+        known = boot_id()
+        if (magic, boot, run) != (MAGIC, known, run_id) or not known.strip(b"\0") or not 0 <= count <= self._room:
+            return None
+        ids = struct.unpack_from(f"<{count}q", self._map, HEAD.size)
+        states = HEAD.size + self._room * 8
+        return {mailing_id: Stage(min(self._map[states + i], 3)) for i, mailing_id in enumerate(ids)}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._map.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def boot_id() -> bytes:
+    """Return 36 characters that change when the machine starts anew; empty where nobody can tell."""
+    try:
+        return BOOT_ID.read_bytes().strip()[:36]
+    except OSError:
+        return b""
