@@ -7,7 +7,6 @@ and serves suppression and gift codes only: consent is never inferred from it.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import unicodedata
@@ -104,7 +103,7 @@ def mask(email: str) -> str:
 
 def keyed_hash(pepper: bytes, key: str) -> str:
     """Return a hash that only the holder of ``pepper`` can make; still personal data in law."""
-    return hmac.new(pepper, key.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper, key.encode(), "sha256").hex()
 
 
 def tag_for_log(pepper: bytes, key: str) -> str:

@@ -193,6 +193,7 @@ class Funnel:
             "gift_code": gift.code if gift else "",
             "gift_expires": self.day(gift.expires_at) if gift else "",
             "why": self.why_you(person, kind),
+            "dir": "",  # follows from the language
             "test_banner": "",
             "subject": "",
             "preheader": "",

@@ -56,6 +56,7 @@ FIELDS = frozenset(
         "preheader",
         "why",
         "lang",
+        "dir",
         "test_banner",
         "page",
         "digest",

@@ -65,22 +65,22 @@ def network_of(ip: str) -> str:
 
 
 def take(db: Database, ctx: Context, purpose: str, ip: str, now: datetime) -> None:
-    """Count one request in the caller's transaction; raises TooManyError, and then nothing was counted."""
+    """Count one request in the caller's transaction; raises TooManyError, which must undo that transaction."""
     network = network_of(ip)
     if not network:
         return
-    quotas.purge(db, now)
     windows = [(network, limit) for limit in EACH[purpose]] + [("", ALL[purpose])]
     keys = [_window(ctx, purpose, who, limit, now) for who, limit in windows]
+    counts = quotas.count(db, keys)
     waits = [
         int((ends - now).total_seconds()) + 1
         for (_, limit), (key, ends) in zip(windows, keys, strict=True)
-        if quotas.used(db, key) >= limit.most
+        if counts[key] > limit.most
     ]
     if waits:
         raise TooManyError(max(waits))
-    for key, ends in keys:
-        quotas.count(db, key, ends)
+    if 1 in counts.values():  # a window has begun, so others may be over
+        quotas.purge(db, now)
 
 
 def may_ask_tagged(db: Database, ctx: Context, key: str, now: datetime) -> bool:
@@ -91,7 +91,7 @@ def may_ask_tagged(db: Database, ctx: Context, key: str, now: datetime) -> bool:
     window, ends = _window(ctx, "tagged", base, TAGGED, now)
     if quotas.used(db, window) >= TAGGED.most:
         return False
-    quotas.count(db, window, ends)
+    quotas.count(db, [(window, ends)])
     return True
 
 

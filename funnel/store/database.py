@@ -62,19 +62,25 @@ class Database:
 
     def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         """Run one statement; faults a person can mend become StoreError."""
-        with translated(self.path):
+        try:  # not by translated(): this is the hot path
             return self.connection.execute(sql, values)
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
 
     def one(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Row | None:
         """Return the first row of a query, or None."""
-        with translated(self.path):
+        try:
             row: Row | None = self.connection.execute(sql, values).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
         return row
 
     def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Row]:
         """Return all rows of a query."""
-        with translated(self.path):
+        try:
             return self.connection.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
 
     def each(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Iterator[Row]:
         """Yield the rows of a query one by one, however many there are."""
@@ -188,15 +194,20 @@ def translated(path: Path) -> Iterator[None]:
     """Turn the faults of SQLite that a person can mend into a sentence; others stay bugs."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise _sentence(error, path) from error
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            raise StoreError(
-                f"{path.name} is not a database or is damaged; nothing was sent or changed. "
-                "Restore it from your latest backup."
-            ) from error
-        raise
+        raise _told(error, path) from error
+
+
+def _told(error: sqlite3.DatabaseError, path: Path) -> Exception:
+    """Return what a person can mend as a sentence, anything else as it is."""
+    if isinstance(error, sqlite3.OperationalError):
+        return _sentence(error, path)
+    if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return StoreError(
+            f"{path.name} is not a database or is damaged; nothing was sent or changed. "
+            "Restore it from your latest backup."
+        )
+    return error
 
 
 #: By the start of SQLite's error name (its extended names add a suffix).

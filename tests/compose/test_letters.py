@@ -136,7 +136,7 @@ def test_a_name_is_shown_as_it_was_typed_and_never_run(name: str) -> None:
 
 def test_the_mail_arrives_as_it_was_filled_in(clinic: Composer) -> None:
     """The bytes parse back to the very text and page that the templates gave."""
-    values = fields(name="Zoë 😀 — “quoted”", subject="", preheader="")
+    values = fields(name="Zoë 😀 — “quoted”", subject="", preheader="", dir="ltr")
     made = clinic.compiled(clinic.library.mail("series", "guide"))
     message = message_of(clinic, "series", "guide", mailing_id=2, name="Zoë 😀 — “quoted”")
     from funnel.compose.template import environment

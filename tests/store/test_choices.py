@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BEFORE = {"person": [["confirmed", None, None]], "ways": [[1, 5, ""]], "mails": [], "suppression": []}
 ASKED: dict[str, Callable[[Database], object]] = {
     "used": lambda db: quotas.used(db, "k"),
-    "count": lambda db: quotas.count(db, "k", NOW),
+    "count": lambda db: quotas.count(db, [("k", NOW)]),
     "purge": lambda db: quotas.purge(db, NOW),
     "gap": lambda db: choices.gap_days(db, 7),
     "set gap": lambda db: choices.set_gap_days(db, 7, 7),
@@ -38,7 +38,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(path, 2_000)
     with open_database(path) as db, db.transaction():
         for n in range(500):
-            quotas.count(db, str(n), NOW + timedelta(seconds=n))
+            quotas.count(db, [(str(n), NOW + timedelta(seconds=n))])
             choices.keep_undo(db, n + 1, BEFORE, NOW)
         db.execute("ANALYZE")
     return path
@@ -60,8 +60,8 @@ def test_counts_grow_and_go(tmp_path: Path) -> None:
     with open_database(tmp_path / "x.db", create=True) as db:
         assert quotas.used(db, "a") == 0
         for _ in range(3):
-            quotas.count(db, "a", NOW)
-        quotas.count(db, "b", NOW + timedelta(seconds=1))
+            quotas.count(db, [("a", NOW)])
+        quotas.count(db, [("b", NOW + timedelta(seconds=1))])
         assert (quotas.used(db, "a"), quotas.used(db, "b")) == (3, 1)
         assert quotas.purge(db, NOW) == 1
         assert (quotas.used(db, "a"), quotas.used(db, "b")) == (0, 1)
