@@ -19,8 +19,9 @@ from funnel.context import Context
 from funnel.errors import GuideError, NotFoundError, TokenError
 from funnel.links import Links
 from funnel.model import Due, Gift, Kind, MailingStatus, Receipt, Status, Subscriber
+from funnel.profile import direction
 from funnel.schedule import zone
-from funnel.store import consents, enrollments, events, mailings, runs, subscribers
+from funnel.store import enrollments, mailings, runs, subscribers
 from funnel.store.database import Database, open_database
 from funnel.tokens import ExpiredTokenError, Purpose, sign, verify
 
@@ -192,8 +193,7 @@ class Funnel:
             "gift_name": self.config.gift.name,
             "gift_code": gift.code if gift else "",
             "gift_expires": self.day(gift.expires_at) if gift else "",
-            "why": self.why_you(person, kind),
-            "dir": "",  # follows from the language
+            "dir": direction(self.config.clinic.locale),
             "test_banner": "",
             "subject": "",
             "preheader": "",
@@ -211,6 +211,7 @@ class Funnel:
             "guide_page": str(page or ""),
             "guide_page_url": "" if closed else self.links.guide(person.id, now, page),
             "section_url": f"{article}#{section}" if article and section else article,
+            "why": self.why_you(person, kind, moving=due.enrollment.sequence == signup.MOVE),
             "digest": self._digest(db, due),
             "digest_until": self.day(due.enrollment.anchor_at, person) if kind is Kind.DIGEST else "",
         }
@@ -233,11 +234,13 @@ class Funnel:
         until = due.enrollment.anchor_at
         return report.week(db, until - timedelta(days=7), until)
 
-    def why_you(self, person: Subscriber, kind: Kind) -> str:
+    def why_you(self, person: Subscriber, kind: Kind, *, moving: bool = False) -> str:
         """Return why somebody gets this mail, in one sentence."""
         if kind is Kind.DIGEST:
             return "This goes to the address in [alerts] of funnel.toml, each Monday. To stop it, empty that setting."
         site = self.config.site.base_url.partition("://")[2]
+        if moving:
+            return f"Somebody, we think you, asked at {site} to have our emails come to this address."
         if kind is Kind.CONFIRM:
             return f"Somebody, we think you, typed this address at {site} to get our guide."
         if person.source.startswith("import "):
@@ -360,6 +363,22 @@ class Funnel:
         with self.session() as db:
             return signup.choose(db, self.context, person, act, now=self.clock(), receipt=receipt)
 
+    @property
+    def can_move(self) -> bool:
+        """True while the funnel has the mail that asks at a new address."""
+        return signup.MOVE in self.context.sequences
+
+    def is_move(self, token: str) -> bool:
+        """True when a confirmation link is about a new address; raises TokenError."""
+        with self.session(readonly=True) as db:
+            way = enrollments.by_id(db, self.request_of(token))
+        return way is not None and way.sequence == signup.MOVE
+
+    def ask_to_move(self, person: Subscriber, email: str, receipt: Receipt) -> None:
+        """Ask at a person's new address whether it is theirs; raises AddressError or TooManyError."""
+        with self.session() as db:
+            signup.ask_to_move(db, self.context, person, email, now=self.clock(), receipt=receipt)
+
     def series_of(self, person: Subscriber) -> signup.Series:
         """Return how a person's series stands."""
         with self.session(readonly=True) as db:
@@ -391,19 +410,6 @@ class Funnel:
         if person is None:
             raise NotFoundError(f"Nobody with the address {mask(address.typed)} is here.")
         return person
-
-    def all_about(self, db: Database, person: Subscriber) -> dict[str, object]:
-        """Return all that is kept about one person, for an access request (LAW-7)."""
-        ways = enrollments.of(db, person.id)
-        return {
-            "person": person,
-            "tags": list(subscribers.tags_of(db, person.id)),
-            "gift": gifts.of_person(db, self.context, person.id),
-            "consent": list(consents.of(db, person.id)),
-            "sequences": list(ways),
-            "mails": [mailing for way in ways for mailing in mailings.of_enrollment(db, way.id)],
-            "events": list(events.of(db, person.id)),
-        }
 
     def erase(self, email: str, operator: str) -> None:
         """Forget a person, and rewrite the file so that no trace stays in it (LAW-5)."""

@@ -163,6 +163,20 @@ def _needs_you(db: Database, since: datetime, until: datetime) -> list[str]:
     return lines or ["For you: nothing. All is in order."]
 
 
+def all_about(db: Database, ctx: Context, person: Subscriber) -> dict[str, object]:
+    """Return all that is kept about one person, for an access request (LAW-7)."""
+    ways = enrollments.of(db, person.id)
+    return {
+        "person": person,
+        "tags": list(subscribers.tags_of(db, person.id)),
+        "gift": gifts.of_person(db, ctx, person.id),
+        "consent": list(consents.of(db, person.id)),
+        "sequences": list(ways),
+        "mails": [mailing for way in ways for mailing in mailings.of_enrollment(db, way.id)],
+        "events": list(events.of(db, person.id)),
+    }
+
+
 # --- why ---------------------------------------------------------------------------------------
 
 

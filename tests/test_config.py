@@ -193,7 +193,6 @@ BROKEN = {
     "gift.expires_days": ["0", "-42", "1000000000000"],
     "gift.source": ['"pool"', '""'],
     "signup.confirm_days": ["0", "8", "-1"],
-    "signup.proof_of_work": ["true"],
     "popup.title": ['""', '"  "'],
     "popup.delay_seconds": ["0", "4", "601"],
     "popup.storage": ['"cookie"', '""'],

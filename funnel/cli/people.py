@@ -142,9 +142,11 @@ def subscribers_show(email: str, *, as_json: bool) -> int:
     \b
     Example:  funnel subscribers show ann@clinic.example --json
     """
+    from funnel.report import all_about
+
     funnel = the_funnel()
     with funnel.session(readonly=True) as db:
-        kept = funnel.all_about(db, funnel.find_person(db, email))
+        kept = all_about(db, funnel.context, funnel.find_person(db, email))
     if as_json:
         print_json(kept)
         return 0

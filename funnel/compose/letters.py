@@ -6,7 +6,6 @@ Deterministic: the same person, mail, version and moment give the same bytes, wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
@@ -17,6 +16,7 @@ from funnel.compose.source import Library, Mail, load_library
 from funnel.compose.template import Compiled, compile_mail, environment
 from funnel.errors import ContentError
 from funnel.model import Kind, Rendered
+from funnel.profile import direction
 from funnel.tokens import funnel_id
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
 LARGEST_FIELD = 2_000
-RIGHT_TO_LEFT = frozenset({"ar", "fa", "he", "ur"})
 #: Mail that is no series: a confirmation stops by itself (UNS-14), and staff stop theirs in the settings.
 NO_WAY_OUT = frozenset({Kind.CONFIRM, Kind.DIGEST})
 
@@ -95,7 +94,7 @@ class Composer:
         context = parts.html.new_context(values, shared=True)
         values["subject"] = prefix + self._fill(parts.subjects[variant], context, mail)
         values["preheader"] = self._fill(parts.preheader, context, mail)
-        values["dir"] = direction(str(values["lang"]))
+        values["dir"] = direction(str(values.get("lang", "")))
         message_id, own_id = self._ids(mailing_id)
         unsubscribe = "" if mail.kind in NO_WAY_OUT else str(values.get("unsubscribe_url", ""))
         if not unsubscribe and mail.kind not in NO_WAY_OUT:
@@ -148,12 +147,6 @@ class Composer:
         """Return the Message-ID and our own id of a mailing: unguessable, the same at every try."""
         own = funnel_id(self._secret, mailing_id)
         return f"{own}@{self.sender.domain}", own
-
-
-@lru_cache(maxsize=16)
-def direction(language: str) -> str:
-    """Return which way a language is written: ``rtl`` or ``ltr``."""
-    return "rtl" if language.lower().partition("-")[0] in RIGHT_TO_LEFT else "ltr"
 
 
 def _words(env: Environment, source: str) -> Template | str:

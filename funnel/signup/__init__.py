@@ -11,9 +11,11 @@ from funnel.signup.choosing import Series, choose, guide_only, keep, series_agai
 from funnel.signup.confirming import Confirmed, confirm, downloaded
 from funnel.signup.leaving import UNDO_WITHIN, can_undo, erase, purge, undo, unsubscribe
 from funnel.signup.limits import TooManyError, take
+from funnel.signup.moving import MOVE, ask_to_move
 
 __all__ = [
     "FORM",
+    "MOVE",
     "UNDO_WITHIN",
     "Confirmed",
     "Request",
@@ -21,6 +23,7 @@ __all__ = [
     "TooManyError",
     "again",
     "ask",
+    "ask_to_move",
     "can_undo",
     "choose",
     "confirm",

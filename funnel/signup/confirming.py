@@ -9,6 +9,7 @@ from funnel import gifts
 from funnel.enroll import enter
 from funnel.errors import NotFoundError
 from funnel.model import Event, EventKind, Receipt, Status, Subscriber
+from funnel.signup.moving import MOVE, move
 from funnel.store import choices, consents, enrollments, events, mailings, subscribers
 
 if TYPE_CHECKING:
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """Who confirmed; ``again`` is true when they had done so before."""
+    """Who confirmed; ``again`` is true when they had done so before, ``moved`` when it was their new address."""
 
     subscriber_id: int
     again: bool
+    moved: bool = False
 
 
 def confirm(db: Database, ctx: Context, enrollment_id: int, *, now: datetime, receipt: Receipt) -> Confirmed:
@@ -38,6 +40,9 @@ def confirm(db: Database, ctx: Context, enrollment_id: int, *, now: datetime, re
         person = subscribers.by_id(db, enrollment.subscriber_id) if enrollment else None
         if enrollment is None or person is None or person.status is Status.ERASED:
             raise NotFoundError("This request is not there any more; please ask for the guide again.")
+        if enrollment.sequence == MOVE:
+            owner = move(db, ctx, person, enrollment, now=now, receipt=receipt)
+            return Confirmed(owner, again=False, moved=True)
         if person.status.listening:
             return Confirmed(person.id, again=True)
         if person.stopped_at and person.stopped_at >= enrollment.anchor_at:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from funnel import feedback
 from funnel.model import Event, EventKind, Receipt, Status
-from funnel.store import choices, consents, enrollments, events, mailings, quotas, subscribers
+from funnel.store import choices, consents, enrollments, events, mailings, moves, quotas, subscribers
 from funnel.store import gifts as gift_rows
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def erase(db: Database, ctx: Context, subscriber_id: int, *, now: datetime, oper
         events.forget(db, person.id)
         gift_rows.forget(db, person.id)
         choices.drop_undo(db, person.id)
+        moves.drop(db, person.id)
         subscribers.forget(db, person.id, now)
         events.add(db, Event("funnel", f"erased:{person.id}", EventKind.ERASED, now, person.id))
 
@@ -96,5 +97,6 @@ def purge(db: Database, ctx: Context, now: datetime) -> int:
         consents.truncate_ips(db, now - timedelta(days=retention.ip_days))
         choices.purge_undos(db, now - UNDO_WITHIN)
         quotas.purge(db, now)
+        moves.purge(db, now - timedelta(days=retention.pending_days))
         events.forget_raw(db, now - timedelta(days=retention.raw_event_days))
     return len(old)

@@ -211,6 +211,18 @@ CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';
 """
 
 
+MOVES = """
+CREATE TABLE move (                -- addresses that are to become somebody's, once confirmed
+    pending_id    INTEGER PRIMARY KEY REFERENCES subscriber (id),
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    at            INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX move_of_subscriber ON move (subscriber_id);
+CREATE INDEX move_at ON move (at);
+"""
+
+
 def migrate(path: Path) -> None:
     """Bring the database file to this version: all steps in one transaction, each version once."""
     import sqlite3
@@ -243,6 +255,10 @@ def _versions() -> Migrations:
     @versions()
     def m002_choices(tables: Tables) -> None:
         _run(tables, CHOICES)
+
+    @versions()
+    def m003_moves(tables: Tables) -> None:
+        _run(tables, MOVES)
 
     return versions
 

@@ -185,3 +185,13 @@ CREATE TABLE "consent" (            -- append-only receipts
 CREATE INDEX consent_of_subscriber ON consent (subscriber_id);
 
 CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';
+
+CREATE TABLE move (                -- addresses that are to become somebody's, once confirmed
+    pending_id    INTEGER PRIMARY KEY REFERENCES subscriber (id),
+    subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
+    at            INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX move_of_subscriber ON move (subscriber_id);
+
+CREATE INDEX move_at ON move (at);

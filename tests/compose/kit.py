@@ -93,7 +93,7 @@ def fields(**changes: object) -> dict[str, object]:
             "locale": "en-GB",
         },
         "lang": "en",
-        "dir": "",
+        "dir": "ltr",
         "guide_title": "The guide",
         "guide_url": "https://go.mill.example/g/abc",
         "guide_page": "12",

@@ -12,6 +12,7 @@ from funnel.compose.letters import Composer, Sender
 from funnel.guide.source import known_anchors, load
 from funnel.model import Kind
 from funnel.preview import NOBODY, render_sample
+from funnel.profile import direction
 from tests.compose.kit import NASTY, fields, mail_of
 from tests.kit import TOP, make_funnel
 
@@ -147,6 +148,7 @@ def strange_letters(funnel: Funnel, library: Library, seed: int) -> Iterator[Let
 
 def _letter(pick: random.Random, number: int, mail: Mail, plain: dict[str, object]) -> Letter:
     values = {key: _fill(pick, value) for key, value in plain.items()}
+    values["dir"] = direction(str(values["lang"]))  # follows from the language, whatever is given
     values["unsubscribe_url"] = f"{SITE}/u/{'t' * pick.randint(20, 400)}"
     letter = Letter(number, mail, values, odd(pick) if pick.random() < 0.5 else "Maya")
     letter = replace(letter, large=_longest([*values.values(), letter.from_name]) > LONGEST)

@@ -54,6 +54,7 @@ def views(shop: Shop) -> list[View]:
         View("guide", guide),
         View("guide-gift", guide, (act("gift"),)),
         View("preferences", choosing),
+        View("preferences-asked", choosing, (act("move"),), "new@example.com"),
         View("preferences-kept", choosing, (act("keep"),)),
         View("preferences-slow", choosing, (act("slower"),)),
         View("preferences-paused", paused, (act("pause-14"),)),

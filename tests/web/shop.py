@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from funnel.app import Funnel
 from funnel.config import load_config
 from funnel.model import Receipt, Subscriber
 from funnel.signup import Request
-from funnel.store import enrollments, subscribers
+from funnel.store import enrollments, runs, subscribers
 from funnel.store.database import open_database
 from funnel.web import create_app
 
@@ -43,6 +44,7 @@ MAILS = {
     "series/guide": "guide",
     "series/first": "drip",
     "again/guide-again": "guide",
+    "move/move": "confirm",
 }
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 1200 + b"\n%%EOF\n"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -134,6 +136,11 @@ class Shop:
         with self.funnel.session(readonly=True) as db:
             return "\n".join(db.connection.iterdump())
 
+    def live(self) -> None:
+        """Let cron have been here just now."""
+        with self.funnel.session() as db, db.transaction():
+            runs.tick(db, self.clock.now)
+
     def count(self, sql: str, *values: object) -> int:
         with self.funnel.session(readonly=True) as db:
             return int(db.value(sql, values))
@@ -155,7 +162,7 @@ def write_mails(folder: Path) -> None:
         (folder / sequence).mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.md").write_text(f'+++\nsubject = "S"\nkind = "{kind}"\n+++\nHello\n')
         with (folder / sequence / "sequence.toml").open("a") as file:
-            if sequence == "again":
+            if sequence in {"again", "move"}:
                 file.write("repeatable = true\n")
             file.write(f'[[step]]\nmail = "{mail}"\nafter = "{3 if kind == "drip" else 0} days"\n')
     (folder / "_layout").mkdir()
@@ -166,10 +173,12 @@ def write_mails(folder: Path) -> None:
     )
 
 
-def make_shop(folder: Path, extra: str = "", toml: str = TOML) -> Shop:
+def make_shop(folder: Path, extra: str = "", toml: str = TOML, *, moves: bool = True) -> Shop:
     """Return a new funnel in a folder; ``extra`` is more of its settings."""
     (folder / "funnel.toml").write_text(toml + extra)
     write_mails(folder / "emails")
+    if not moves:
+        shutil.rmtree(folder / "emails" / "move")
     secret = folder / "funnel.secret"
     secret.touch(mode=0o600)
     secret.write_text("00112233445566778899aabbccddeeff\n")

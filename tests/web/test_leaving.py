@@ -138,7 +138,7 @@ def test_every_button_of_the_page_is_one_we_know(shop: Shop) -> None:
     for act in ("slower", "faster", "guide-only", "series-again", "pause-14", "resume", "stop", "undo"):
         seen |= buttons(shop.client.get(path).text).keys()
         shop.client.post(path, data={"act": act})
-    assert seen == ACTS.keys()
+    assert seen == {*ACTS, "move"}
 
 
 def test_a_series_that_is_over_says_so(shop: Shop) -> None:
@@ -147,7 +147,7 @@ def test_a_series_that_is_over_says_so(shop: Shop) -> None:
         db.execute("UPDATE enrollment SET next_at = NULL, ended = 'done' WHERE sequence = 'series'")
     page = shop.client.get(f"/p/{shop.preferences_token(ann)}").text
     assert "come to its end" in page
-    assert buttons(page).keys() == {"keep", "stop"}
+    assert buttons(page).keys() == {"keep", "stop", "move"}
 
 
 def test_who_has_not_confirmed_has_nothing_to_choose(shop: Shop) -> None:

@@ -18,7 +18,7 @@ SOURCES = [*FILE.parent.rglob("*.py"), *FILE.parent.glob("templates/*.html")]
 #: Asked for with a name put together: by status code, by page, by button.
 MADE_UP = (
     "errors.", "expired.", "stopped_since.", "stopped.", "already_stopped.", "not_on_list.", "undo_over.", "privacy.",
-    "languages.",
+    "languages.", "confirm.", "move.", "moved.", "move_over.",
 )  # fmt: skip
 
 

@@ -9,8 +9,10 @@ from flask import Response, abort, request
 from funnel.address import shorten
 from funnel.errors import AddressError
 from funnel.signup import Request
+from funnel.web import work
+from funnel.web.headers import SCRIPT_POLICY
 from funnel.web.inboxes import INBOXES, inbox_of, meant, search_url
-from funnel.web.pages.desk import agent, one
+from funnel.web.pages.desk import agent, kept, one, short_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,10 +30,14 @@ class Asking:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.funnel = desk.funnel
+        self.wants_work = desk.funnel.config.signup.proof_of_work
+        self.script = work.script("work-form.js").encode() if self.wants_work else b""
 
     def routes(self) -> list[tuple[str, str, Any]]:
         """Return address, method and view of each page."""
+        more: list[tuple[str, str, Any]] = [("/work.js", "GET", self.work_script)] if self.wants_work else []
         return [
+            *more,
             ("/", "GET", self.form),
             ("/signup", "POST", self.signup),
             ("/again", "GET", self.again),
@@ -46,15 +52,26 @@ class Asking:
         return self._form()
 
     def _form(self, status: int = 200, **notes: str) -> Response:
-        return self.desk.page(
+        response = self.desk.page(
             "form", status, name=shorten(one("name")), marketing=bool(one("marketing")),
             wording=self._said(), signup=self.funnel.config.signup, pages=self.funnel.guide_length,
-            privacy_url=self._privacy_url(), **self._typed(**notes),
+            privacy_url=self._privacy_url(), work=self._work_version(), **self._typed(**notes),
         )  # fmt: skip
+        if self.wants_work:
+            response.headers["Content-Security-Policy"] = SCRIPT_POLICY
+        return response
+
+    def _work_version(self) -> str:
+        """Return which version of the script for proof of work the form needs; nothing when it needs none."""
+        return short_hash(self.script) if self.wants_work else ""
+
+    def work_script(self) -> Response:
+        """Hand out the script that does the work for the form; it is there only when that is wanted."""
+        return kept(self.script, "text/javascript")
 
     def _typed(self, **notes: str) -> dict[str, Any]:
         """Return what both forms show: what was typed, a fresh key, and what is to be said about it."""
-        said = {"problem": "", "haste": "", "meant": ""} | notes
+        said = {"problem": "", "haste": "", "meant": "", "unproved": ""} | notes
         return {"email": shorten(one("email"), 320), "key": self.funnel.page_key(), "trap": TRAP, **said}
 
     def _privacy_url(self) -> str:
@@ -78,7 +95,10 @@ class Asking:
 
     def signup(self) -> Response:
         """Take the form in; the answer is the same for every address (SEC-1)."""
-        return self._take_in(self.funnel.ask, self._form)
+        return self._take_in(self._ask, self._form)
+
+    def _ask(self, asked: Request) -> None:
+        work.ask(self.funnel, asked, one("key"), one("work"))
 
     # --- send it again -------------------------------------------------------------------------
 
@@ -113,6 +133,8 @@ class Asking:
             act(self._asked(email))
         except AddressError as error:
             return form(422, problem=self.desk.words("form.problem", reason=str(error)))
+        except work.WorkError:
+            return form(422, unproved="yes")
         return self._to_inbox(email)
 
     def _email(self) -> str:

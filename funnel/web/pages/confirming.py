@@ -32,17 +32,23 @@ class Confirming:
 
     def _confirm(self, token: str, person: Subscriber, status: int = 200, *, haste: bool = False) -> Response:
         key = self.funnel.page_key(self.funnel.request_of(token))
-        return self.desk.page("confirm", status, who=mask(person.email), key=key, haste=haste)
+        part = "move" if self.funnel.is_move(token) else "confirm"
+        return self.desk.page("confirm", status, part=part, who=mask(person.email), key=key, haste=haste)
 
     def confirmed(self, token: str) -> Response:
         """Confirm, once the page was really shown before (BOT-2), and show guide and gift."""
         person = self.funnel.asker_of(token)
         if not self.funnel.page_was_shown(one("key"), self.funnel.request_of(token)):
             return self._confirm(token, person, 422, haste=True)
+        moving = self.funnel.is_move(token)
+        part = "move" if moving else "confirm"
         try:
-            done = self.funnel.confirm(token, self.desk.receipt("confirmed", "/c", "confirm.button"))
+            done = self.funnel.confirm(token, self.desk.receipt("confirmed", "/c", f"{part}.button"))
         except NotFoundError:
-            return self.desk.page("message", 410, key="stopped_since", home=True, again=False)
+            over = "move_over" if moving else "stopped_since"
+            return self.desk.page("message", 410, key=over, home=True, again=False)
+        if done.moved:
+            return self.desk.page("message", key="moved", home=False, again=False)
         links, now = self.funnel.links, self.funnel.clock()
         return self.desk.page(
             "thanks", script=True, again=done.again, guide_url=links.download(person.id, now),

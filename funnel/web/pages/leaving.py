@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from funnel.address import mask
-from funnel.errors import NotFoundError
+from funnel.address import mask, shorten
+from funnel.errors import AddressError, NotFoundError
 from funnel.model import Status
 from funnel.tokens import Purpose
 from funnel.web.pages.desk import one
@@ -104,23 +105,35 @@ class Leaving:
             return self.desk.not_on_list()
         return self._preferences(person)
 
-    def _preferences(self, person: Subscriber, status: int = 200, changed: str = "") -> Response:
+    def _preferences(self, person: Subscriber, status: int = 200, *, changed: str = "", problem: str = "") -> Response:
         until = self.desk.day(person.paused_until, person) if person.paused_until else ""
         undo = self.funnel.can_undo(person)
         return self.desk.page(
             "preferences", status, person=person, series=self.funnel.series_of(person), who=mask(person.email),
-            until=until, changed=changed, undo=undo,
+            until=until, changed=changed, undo=undo, problem=problem, can_move=self.funnel.can_move,
+            email=shorten(one("email"), 320) if problem else "",
         )  # fmt: skip
 
     def preferences_act(self, token: str) -> Response:
         """Do what one button says, then show what is set now."""
         person = self.funnel.person_of(token, Purpose.PREFERENCES)
         act = one("act")
+        if act == "move" and self.funnel.can_move:
+            return self._move(person)
         if act not in ACTS:
             return self._preferences(person, 400)
         changed = self._set(person, act)
         said = ("kept" if act == "keep" else "changed") if changed else ""
         return self._preferences(self.funnel.person_of(token, Purpose.PREFERENCES), changed=said)
+
+    def _move(self, person: Subscriber) -> Response:
+        """Ask at the new address whether it is theirs; the answer is the same for every address."""
+        receipt = replace(self.desk.receipt("requested", "/p", "preferences.move"), detail="a new address")
+        try:
+            self.funnel.ask_to_move(person, one("email").strip(), receipt)
+        except AddressError as error:
+            return self._preferences(person, 422, problem=self.desk.words("form.problem", reason=str(error)))
+        return self._preferences(person, changed="asked")
 
     def _set(self, person: Subscriber, act: str) -> bool:
         """Do what a button of the preferences says; True when that changed something."""

@@ -116,6 +116,15 @@ def test_pop_3_pop_20_not_in_the_first_seconds_and_not_before_something_was_done
         ann.dialog.wait_for()
 
 
+#: Two strokes up, two frames apart.
+FLICK_UP = """async () => {
+  scrollBy(0, -400);
+  await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);
+  scrollBy(0, -400);
+}"""
+
+
 @pytest.mark.parametrize(
     ("doing", "since"),
     [
@@ -265,9 +274,7 @@ def test_pop_21_a_flick_up_after_reading_shows_a_small_banner(place: Place) -> N
     with place.visitor(**HAND, reduced_motion="reduce") as ann:
         ann.go(place.put())
         half_read(ann)
-        ann.page.evaluate("scrollBy(0, -400)")
-        ann.page.wait_for_timeout(30)
-        ann.page.evaluate("scrollBy(0, -400)")
+        ann.page.evaluate(FLICK_UP)
         ann.banner.wait_for()
         box = ann.banner.bounding_box()
         assert box is not None
@@ -357,7 +364,6 @@ def test_pop_27_switched_off_it_stays_away_and_the_link_leads_to_the_form(tmp_pa
         ann.read()
         ann.leave()
         assert ann.stays_closed()
-        assert kept(ann) is None
         ann.page.click("#ask")
         ann.page.wait_for_url(place.base + "/")
 
