@@ -69,7 +69,8 @@ def again(db: Database, ctx: Context, request: Request, now: datetime) -> None:
     with db.transaction():
         take(db, ctx, "again", request.ip, now)
         person = subscribers.by_key(db, address.key)
-        if person and (person.status.listening or person.status is Status.PENDING):
+        asked = person and (person.status.listening or enrollments.latest(db, person.id, "confirm"))
+        if person and asked and (person.status.listening or person.status is Status.PENDING):
             _enter(db, ctx, person, address, now)
 
 
@@ -106,8 +107,9 @@ def _enter(db: Database, ctx: Context, person: Subscriber, address: Address, now
     A repeated sign-up never undoes a confirmation; it brings the guide again, once a day at most.
     """
     name = "again" if person.status.listening else "confirm"
-    latest = enrollments.latest(db, person.id, name)
-    if latest and now - latest.anchor_at < ASK_AGAIN_AFTER:
+    # A request to move to this address is one mail to it, too (SEC-2).
+    ways = [enrollments.latest(db, person.id, way) for way in ((name,) if name == "again" else (name, "move"))]
+    if any(way and now - way.anchor_at < ASK_AGAIN_AFTER for way in ways):
         return None
     if enrollments.entered_since(db, person.id, name, now - timedelta(days=30)) >= ASK_AT_MOST:
         return None

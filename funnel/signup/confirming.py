@@ -41,8 +41,8 @@ def confirm(db: Database, ctx: Context, enrollment_id: int, *, now: datetime, re
         if enrollment is None or person is None or person.status is Status.ERASED:
             raise NotFoundError("This request is not there any more; please ask for the guide again.")
         if enrollment.sequence == MOVE:
-            owner = move(db, ctx, person, enrollment, now=now, receipt=receipt)
-            return Confirmed(owner, again=False, moved=True)
+            owner, again = move(db, ctx, person, enrollment, now=now, receipt=receipt)
+            return Confirmed(owner, again=again, moved=True)
         if person.status.listening:
             return Confirmed(person.id, again=True)
         if person.stopped_at and person.stopped_at >= enrollment.anchor_at:

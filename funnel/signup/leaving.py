@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from funnel import feedback
 from funnel.model import Event, EventKind, Receipt, Status
+from funnel.signup import moving
 from funnel.store import choices, consents, enrollments, events, mailings, moves, quotas, subscribers
 from funnel.store import gifts as gift_rows
 
@@ -27,6 +28,7 @@ def unsubscribe(db: Database, ctx: Context, subscriber_id: int, *, now: datetime
         if not feedback.unsubscribe(db, ctx, subscriber_id, now=now, receipt=receipt):
             return False
         choices.keep_undo(db, subscriber_id, before, now)
+        moving.hush(db, subscriber_id, now)
     return True
 
 
@@ -75,7 +77,7 @@ def erase(db: Database, ctx: Context, subscriber_id: int, *, now: datetime, oper
         events.forget(db, person.id)
         gift_rows.forget(db, person.id)
         choices.drop_undo(db, person.id)
-        moves.drop(db, person.id)
+        moving.forget(db, person.id, now)
         subscribers.forget(db, person.id, now)
         events.add(db, Event("funnel", f"erased:{person.id}", EventKind.ERASED, now, person.id))
 

@@ -212,10 +212,11 @@ CREATE INDEX consent_ip ON consent (at) WHERE ip <> '' AND ip NOT LIKE '%/%';
 
 
 MOVES = """
-CREATE TABLE move (                -- addresses that are to become somebody's, once confirmed
-    pending_id    INTEGER PRIMARY KEY REFERENCES subscriber (id),
+CREATE TABLE move (                -- who wants their mails at another address: one row per mail that asks there
+    enrollment_id INTEGER PRIMARY KEY REFERENCES enrollment (id),
     subscriber_id INTEGER NOT NULL REFERENCES subscriber (id),
-    at            INTEGER NOT NULL
+    at            INTEGER NOT NULL,
+    state         TEXT NOT NULL CHECK (state IN ('open', 'over', 'done'))
 ) STRICT;
 
 CREATE INDEX move_of_subscriber ON move (subscriber_id);

@@ -41,7 +41,7 @@ def test_the_whole_way(shop: Shop) -> None:
 
     assert "We write to you here" in done.text
     assert shop.person("new@example.com").id == ann.id
-    assert shop.client.get(link).status_code == 410
+    assert "We write to you here" in shop.client.post(link, data={"key": shop.key(link)}).text  # twice is once
     assert shop.client.get(path).status_code == 200  # the old link of the mails is still ours
 
 
@@ -76,6 +76,21 @@ def test_after_a_stop_the_link_says_that_it_is_over(shop: Shop) -> None:
 
     assert (answer.status_code, "This request is over" in answer.text) == (410, True)
     assert shop.person("ann@example.com").status is Status.UNSUBSCRIBED
+
+
+def test_a_likely_slip_is_asked_about(shop: Shop) -> None:
+    path = f"/p/{shop.preferences_token(shop.join('ann@example.com'))}"
+    slip = {"act": "move", "email": "ann@gmial.com"}
+    answer = shop.client.post(path, data=slip)
+    assert answer.status_code == 422
+    assert "Did you mean" in answer.text
+    assert 'name="take" value="ann@gmail.com"' in answer.text
+
+    taken = shop.client.post(path, data=slip | {"typed": "ann@gmial.com", "take": "ann@gmail.com"})
+    assert taken.status_code == 200
+    assert shop.person("ann@gmail.com").status is Status.PENDING
+    assert shop.client.post(path, data=slip | {"keep": "ann@gmial.com"}).status_code == 200
+    assert shop.person("ann@gmial.com").status is Status.PENDING
 
 
 @pytest.mark.parametrize("act", ["form", "post"])

@@ -9,6 +9,7 @@ from funnel.address import mask, shorten
 from funnel.errors import AddressError, NotFoundError
 from funnel.model import Status
 from funnel.tokens import Purpose
+from funnel.web.inboxes import meant
 from funnel.web.pages.desk import one
 
 if TYPE_CHECKING:
@@ -105,13 +106,14 @@ class Leaving:
             return self.desk.not_on_list()
         return self._preferences(person)
 
-    def _preferences(self, person: Subscriber, status: int = 200, *, changed: str = "", problem: str = "") -> Response:
+    def _preferences(self, person: Subscriber, status: int = 200, *, changed: str = "", **notes: str) -> Response:
         until = self.desk.day(person.paused_until, person) if person.paused_until else ""
         undo = self.funnel.can_undo(person)
+        said: dict[str, Any] = {"problem": "", "meant": ""} | notes
         return self.desk.page(
             "preferences", status, person=person, series=self.funnel.series_of(person), who=mask(person.email),
-            until=until, changed=changed, undo=undo, problem=problem, can_move=self.funnel.can_move,
-            email=shorten(one("email"), 320) if problem else "",
+            until=until, changed=changed, undo=undo, can_move=self.funnel.can_move,
+            email=shorten(one("email"), 320) if notes else "", **said,
         )  # fmt: skip
 
     def preferences_act(self, token: str) -> Response:
@@ -129,8 +131,13 @@ class Leaving:
     def _move(self, person: Subscriber) -> Response:
         """Ask at the new address whether it is theirs; the answer is the same for every address."""
         receipt = replace(self.desk.receipt("requested", "/p", "preferences.move"), detail="a new address")
+        typed = one("email").strip()
+        email = one("take") if one("take") and one("typed") == typed else typed
+        likely = meant(email)
+        if likely and one("keep") != email:
+            return self._preferences(person, 422, meant=shorten(likely, 320))
         try:
-            self.funnel.ask_to_move(person, one("email").strip(), receipt)
+            self.funnel.ask_to_move(person, email, receipt)
         except AddressError as error:
             return self._preferences(person, 422, problem=self.desk.words("form.problem", reason=str(error)))
         return self._preferences(person, changed="asked")
