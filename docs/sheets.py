@@ -72,7 +72,8 @@ LONGEST = 1400
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Sheet</title><style>
 body { margin: 0; padding: 24px; width: max-content; background: #dfe3e2;
   font: 600 16px/24px 'Liberation Sans', sans-serif; color: #1f2a2e }
-.row { display: grid; grid-template-columns: repeat(COLUMNS, auto); gap: 0 18px; align-items: start; margin: 0 0 30px }
+.row { display: grid; grid-template-columns: repeat(COLUMNS, auto); gap: 0 18px; justify-content: start;
+  align-items: start; margin: 0 0 30px }
 .dark, .name { margin: 14px 0 0 } img { display: block; border-radius: 6px }
 </style>ROWS</html>"""
 
