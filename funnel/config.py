@@ -316,7 +316,6 @@ def _rules(config: Config) -> list[tuple[str, bool, str]]:
         ("gift.expires_days", 0 < config.gift.expires_days <= LONGEST_DAYS, "must be at least one day, and at most ten years."),
         ("gift.source", config.gift.source == "generated", 'must be "generated"; a pool of your own codes is not supported yet.'),
         ("signup.confirm_days", 0 < config.signup.confirm_days <= 7, "must be 1 to 7 days (LAW-3)."),
-        ("signup.proof_of_work", not config.signup.proof_of_work, "is not supported yet; leave it false."),
         ("popup.title", bool(config.popup.title.strip()), "is empty; the popup needs a title."),
         ("popup.delay_seconds", 5 <= config.popup.delay_seconds <= 600, "must be 5 to 600 seconds (POP-3)."),
         ("popup.storage", config.popup.storage in {"local", "session", "none"}, 'must be "local", "session" or "none".'),

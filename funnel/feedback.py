@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from funnel.model import Event, EventKind, MailingStatus, Receipt, Status
 from funnel.policy import Fault, fault_of, status_after
-from funnel.store import consents, enrollments, events, mailings, subscribers
+from funnel.store import consents, enrollments, events, mailings, moves, subscribers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -115,7 +115,24 @@ def stop(db: Database, ctx: Context, person: Subscriber, kind: EventKind, now: d
     subscribers.stop(db, person.id, after, now)
     enrollments.end_all(db, person.id, reason or str(after))
     mailings.end_open_of(db, person.id, reason or str(after), now)
+    drop_questions(db, person.id, now)
     return True
+
+
+def drop_questions(db: Database, subscriber_id: int, now: datetime) -> None:
+    """Let no mail go to a new address that a person named who gets none any more (P5)."""
+    for way in moves.targets(db, subscriber_id):
+        drop_question(db, way, now)
+
+
+def drop_question(db: Database, way: int, now: datetime) -> None:
+    """Let a mail that asks at a new address not go, when it has not gone yet."""
+    planned = enrollments.by_id(db, way)
+    if planned and planned.next_at:
+        enrollments.plan(db, way, step=planned.next_step, at=None, anchor=planned.anchor_at, ended="over")
+    for mailing in mailings.of_enrollment(db, way):
+        if mailing.status in {MailingStatus.DEFERRED, MailingStatus.HELD}:
+            mailings.skip(db, mailing.id, "over", now)
 
 
 def sunset(db: Database, ctx: Context, person: Subscriber, now: datetime) -> None:

@@ -28,7 +28,6 @@ def unsubscribe(db: Database, ctx: Context, subscriber_id: int, *, now: datetime
         if not feedback.unsubscribe(db, ctx, subscriber_id, now=now, receipt=receipt):
             return False
         choices.keep_undo(db, subscriber_id, before, now)
-        moving.hush(db, subscriber_id, now)
     return True
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from funnel import feedback
 from funnel.address import parse_address
 from funnel.enroll import enter
 from funnel.errors import FunnelError, NotFoundError
-from funnel.model import Event, EventKind, MailingStatus, Receipt, Status, Subscriber
+from funnel.model import Event, EventKind, Receipt, Status, Subscriber
 from funnel.policy import ASK_AGAIN_AFTER, ASK_AT_MOST
 from funnel.signup.limits import may_ask_tagged, take
 from funnel.store import consents, enrollments, events, gifts, mailings, moves, subscribers
@@ -57,29 +58,13 @@ def _supersede(db: Database, asker: Subscriber, known: Subscriber | None, now: d
     """End what the person asked for at other addresses."""
     for way, pending in moves.targets(db, asker.id).items():
         if known is None or pending != known.id:
-            _drop_mail(db, way, now)
+            feedback.drop_question(db, way, now)
             moves.close(db, way, "over")
-
-
-def _drop_mail(db: Database, way: int, now: datetime) -> None:
-    """Let a mail that asks at a new address not go, when it has not gone yet."""
-    planned = enrollments.by_id(db, way)
-    if planned and planned.next_at:
-        enrollments.plan(db, way, step=planned.next_step, at=None, anchor=planned.anchor_at, ended="over")
-    for mailing in mailings.of_enrollment(db, way):
-        if mailing.status in {MailingStatus.DEFERRED, MailingStatus.HELD}:
-            mailings.skip(db, mailing.id, "over", now)
-
-
-def hush(db: Database, subscriber_id: int, now: datetime) -> None:
-    """Let no mail go to a new address of a person who told us to stop; in the caller's transaction (P5)."""
-    for way in moves.targets(db, subscriber_id):
-        _drop_mail(db, way, now)
 
 
 def forget(db: Database, subscriber_id: int, now: datetime) -> None:
     """Forget the new addresses a person has named, unless somebody asked for the guide with one of them (LAW-5)."""
-    hush(db, subscriber_id, now)
+    feedback.drop_questions(db, subscriber_id, now)
     for pending_id in set(moves.targets(db, subscriber_id).values()):
         pending = subscribers.by_id(db, pending_id)
         if pending and pending.status is Status.PENDING and enrollments.latest(db, pending_id, "confirm") is None:

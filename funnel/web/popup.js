@@ -46,7 +46,8 @@
       if (!silent && said !== true) window.localStorage.removeItem(ENTRY);
       return mode === "none" ? null : window[mode + "Storage"];
     } catch (_) {
-      return null; // private windows and strict settings may throw; then we remember until the page is left
+      // Private windows and strict settings may throw; then we remember until the page is left.
+      return null;
     }
   }
 
@@ -78,7 +79,8 @@
   const inside =
     document.referrer.startsWith(location.origin + "/") ||
     Boolean(window.navigation && window.navigation.currentEntry && window.navigation.currentEntry.index > 0);
-  let asked = false; // once in a visit, whatever comes of it
+  // Once in a visit, whatever comes of it.
+  let asked = false;
   let views = 1;
   let place = "";
   let armed = 0;
@@ -257,7 +259,8 @@
   let answered = false;
   let sending = false;
   let failures = 0;
-  let keep = ""; // an address the server thought a slip, and its owner did not
+  // An address the server thought a slip, and its owner did not.
+  let keep = "";
 
   // Never innerHTML: pages with trusted types forbid it, and text stays text.
   function make(name, attributes, ...inside) {
@@ -381,7 +384,8 @@
       return false;
     }
     clear();
-    if (!parts || answered || up) parts = build(); // up, and yet gone: the page has thrown us out
+    // Up, and yet gone: the page has thrown us out.
+    if (!parts || answered || up) parts = build();
     answered = false;
     failures = 0;
     opening = lot();
@@ -400,7 +404,8 @@
     const banner = make("section", { class: "banner", "aria-labelledby": "banner", lang: WORDS.lang, dir: WORDS.dir },
       make("div", {}, make("h2", { id: "banner" }, WORDS.banner), line),
       make("div", { class: "acts" }, button(WORDS.banner_button, open), button(WORDS.decline, dismiss, { class: "second" })));
-    const tall = () => banner.scrollHeight > banner.clientHeight + 1; // the style allows a quarter
+    // The style allows a quarter.
+    const tall = () => banner.scrollHeight > banner.clientHeight + 1;
     banner.addEventListener("keydown", (event) => event.key === "Escape" && dismiss());
     root.append(banner);
     if (tall()) line.remove();
@@ -470,7 +475,8 @@
     busyWith(true);
     try {
       if (!key) await newKey();
-      await wait(keyAt + 1.1 * SECOND - now()); // the server takes no key younger than a second
+      // The server takes no key younger than a second.
+      await wait(keyAt + 1.1 * SECOND - now());
       take(await call("/popup/signup", fields()));
     } catch (_) {
       failures += 1;
@@ -529,6 +535,9 @@
     event.preventDefault();
     openByHand();
   });
+
+  // With signup.proof_of_work the server puts work.js and work-popup.js in place of the next line.
+  // WORK
 
   window.FunnelPopup = Object.freeze({ open: openByHand, close: () => host.isConnected && dismiss() });
   arm();

@@ -25,6 +25,7 @@ from funnel.errors import AddressError
 from funnel.links import Links
 from funnel.signup import Request, TooManyError
 from funnel.tokens import Keys
+from funnel.web import work
 from funnel.web.inboxes import meant
 from funnel.web.pages.asking import FORM_TYPES
 from funnel.web.pages.desk import _fields, agent, one
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PLACE = '"SETUP"'
+WORK_PLACE = "// WORK\n"
 #: Settings that may say it otherwise than strings.toml.
 OWN = ("title", "body", "gift", "button", "decline")
 #: How long a browser may keep the script: a change of texts or the switch reaches every page within it (POP-27).
@@ -135,7 +137,13 @@ class Popup:
         }
         # ASCII only, so that the page's own character set cannot spoil it.
         text = json.dumps(setup, sort_keys=True, separators=(",", ":"))
-        return tight(lean((HERE / "popup.js").read_text("utf-8"))).replace(PLACE, text, 1).encode("ascii")
+        return tight(lean(self._source())).replace(PLACE, text, 1).encode("ascii")
+
+    def _source(self) -> str:
+        """Return the JavaScript of this funnel's popup: with proof of work only where that is wanted."""
+        source = (HERE / "popup.js").read_text("utf-8")
+        wanted = self.funnel.config.signup.proof_of_work
+        return source.replace(WORK_PLACE, work.script("work-popup.js"), 1) if wanted else source
 
     @property
     def integrity(self) -> str:
@@ -223,6 +231,8 @@ class Counter:
             self._ask_once(email)
         except AddressError as error:
             return _json(422, problem=say("form.problem", reason=str(error)), field="email")
+        except work.WorkError:
+            return _json(422, problem=say("popup.work"), key=self.funnel.page_key(), form=True)
         except TooManyError as error:
             response = _json(429, problem=say("popup.many"))
             response.headers["Retry-After"] = str(error.wait)
@@ -239,7 +249,7 @@ class Counter:
                 return
             self.busy.add(name)
         try:  # others ask at the same time, and share a commit
-            self.funnel.ask(self._asked(email))
+            work.ask(self.funnel, self._asked(email), one("key"), one("work"))
             with self.turn:
                 self._remember(name, opening)
         finally:

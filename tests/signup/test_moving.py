@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from funnel import gifts, report, signup
+from funnel import feedback, gifts, report, signup
 from funnel.errors import AddressError, NotFoundError
 from funnel.model import Event, EventKind, MailingStatus, Receipt, Status, Subscriber
 from funnel.preview import parts_of
@@ -178,8 +178,6 @@ def test_who_left_meanwhile_is_not_moved(funnel: Funnel, clock: Clock, how: str)
         elif how == "erased":
             signup.erase(db, funnel.context, ann.id, now=clock.now, operator="Eve")
         else:
-            from funnel import feedback
-
             feedback.apply(db, funnel.context, Event("arf", "1", EventKind.COMPLAINED, clock.now, ann.id), clock.now)
     with pytest.raises(NotFoundError):
         press(funnel, link)
@@ -471,3 +469,16 @@ def test_the_forms_do_not_mail_an_address_that_a_move_has_just_named(
     sign_up(funnel, NEW)
     run(funnel)
     assert len([mail for mail in out.accepted[before:] if mail.recipient == NEW]) == 1
+
+
+def test_a_complaint_or_a_bounce_ends_the_question_at_the_new_address(
+    funnel: Funnel, clock: Clock, out: MemoryTransport
+) -> None:
+    """P5: whoever gets no mail any more is asked nothing anywhere."""
+    ann = person(funnel, OLD)
+    ask(funnel)
+    with funnel.session() as db:
+        feedback.apply(db, funnel.context, Event("dsn", "1", EventKind.BOUNCED, clock.now, ann.id), clock.now)
+    clock.tick(minutes=1)
+    run(funnel)
+    assert [mail for mail in out.accepted if mail.recipient == NEW] == []
