@@ -203,7 +203,7 @@ BROKEN = {
     "retention.pending_days": ["7", "1", "9000000000"],
     "retention.ip_days": ["0", "9000000000"],
     "retention.raw_event_days": ["0", "-1"],
-    "alerts.to": ['"desk"', '"a@b@mill.com"', '"Ann <ann@mill.com>"'],
+    "alerts.to": ['"desk@mill.example"', '"a..b@mill.com"', '"desk"', '"a@b@mill.com"', '"Ann <ann@mill.com>"'],
     "alerts.cron_silent_minutes": ["0", "-5"],
 }
 ALSO_NEEDED = {"transport.smtp.host": {"transport__kind": '"smtp"'}}

@@ -25,7 +25,7 @@ from funnel.transport import one_by_one
 from tests.kit import Clock, make_funnel, sign_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from funnel.app import Funnel
     from funnel.model import Subscriber
@@ -54,7 +54,7 @@ class World:
 
     def deliver_all(
         self, mails: Iterator[Outgoing], starting: Callable[[int], None]
-    ) -> Iterator[tuple[Outgoing, Reply]]:
+    ) -> Generator[tuple[Outgoing, Reply], None, None]:
         return one_by_one(self.deliver, mails, starting)
 
     def deliver(self, mail: Outgoing) -> Reply:

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from funnel.sender.decide import Planned
-from funnel.sender.run import BATCH, Sender
+from funnel.sender.run import Sender
 
-__all__ = ["BATCH", "Planned", "Sender"]
+__all__ = ["Planned", "Sender"]

@@ -40,7 +40,7 @@ from funnel.store import gifts as gift_rows
 from funnel.transport import UnsentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -304,14 +304,13 @@ class Sender(Decider):
         journal.begin(self._run_id, [claim.mailing_id for claim in claims])
         try:
             self.transport.open()
-            answers = self.transport.deliver_all(
-                self._ready(claims, journal), lambda mailing_id: journal.note(mailing_id, Stage.STARTED)
-            )
-            for mail, reply in answers:
-                self._answered(self._books.claims[mail.mailing_id], reply, journal)
-                if self._enough():
-                    self._record()
-                    yield from self._told()
+            # However this ends, the transport has let go of every mail before one is given back.
+            with contextlib.closing(self._answers(claims, journal)) as answers:
+                for mail, reply in answers:
+                    self._answered(self._books.claims[mail.mailing_id], reply, journal)
+                    if self._enough():
+                        self._record()
+                        yield from self._told()
         except UnsentError as error:
             for mail in error.unsent:
                 journal.note(mail.mailing_id, Stage.WAITING)
@@ -320,6 +319,12 @@ class Sender(Decider):
             self._record()
             self._give_back(journal)
         yield from self._told()
+
+    def _answers(self, claims: list[Claim], journal: Journal) -> Generator[tuple[Outgoing, Reply], None, None]:
+        """Hand claims to the transport, and yield what was said of each; what starts is noted in the journal."""
+        return self.transport.deliver_all(
+            self._ready(claims, journal), lambda mailing_id: journal.note(mailing_id, Stage.STARTED)
+        )
 
     def _ready(self, claims: list[Claim], journal: Journal) -> Iterator[Outgoing]:
         """Yield each claimed mail right before it may go; what cannot or must not go any more is settled here."""

@@ -13,6 +13,7 @@ from funnel.model import Event, EventKind, Receipt, Status, Subscriber
 from funnel.policy import ASK_AGAIN_AFTER, ASK_AT_MOST, may_ask_again
 from funnel.profile import LOCALE, PAGE, clean_name, matching
 from funnel.signup.limits import may_ask_tagged, take
+from funnel.signup.moving import MOVE
 from funnel.store import consents, enrollments, events, subscribers
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _enter(db: Database, ctx: Context, person: Subscriber, address: Address, now
     """
     name = "again" if person.status.listening else "confirm"
     # A request to move to this address is one mail to it, too (SEC-2).
-    ways = [enrollments.latest(db, person.id, way) for way in ((name,) if name == "again" else (name, "move"))]
+    ways = [enrollments.latest(db, person.id, way) for way in ((name,) if name == "again" else (name, MOVE))]
     if any(way and now - way.anchor_at < ASK_AGAIN_AFTER for way in ways):
         return None
     if enrollments.entered_since(db, person.id, name, now - timedelta(days=30)) >= ASK_AT_MOST:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from funnel.errors import ConfigError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from funnel.config import Config
     from funnel.model import Outgoing, Reply
@@ -32,7 +32,7 @@ class Transport(Protocol):
 
     def deliver_all(
         self, mails: Iterator[Outgoing], starting: Callable[[int], None]
-    ) -> Iterator[tuple[Outgoing, Reply]]:
+    ) -> Generator[tuple[Outgoing, Reply], None, None]:
         """Hand over many messages and yield each with its answer, once, in the order of the answers.
 
         The next mail is asked for only when it can go at once: the caller's last look at the person
@@ -54,7 +54,7 @@ class Transport(Protocol):
 
 def one_by_one(
     deliver: Callable[[Outgoing], Reply], mails: Iterator[Outgoing], starting: Callable[[int], None]
-) -> Iterator[tuple[Outgoing, Reply]]:
+) -> Generator[tuple[Outgoing, Reply], None, None]:
     """Yield each mail with its answer, for a transport that has no wire to keep busy."""
     for mail in mails:
         starting(mail.mailing_id)

@@ -9,7 +9,7 @@ from funnel.model import Delivery, Reply
 from funnel.transport import one_by_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from funnel.model import Outgoing
 
@@ -38,7 +38,7 @@ class MemoryTransport:
 
     def deliver_all(
         self, mails: Iterator[Outgoing], starting: Callable[[int], None]
-    ) -> Iterator[tuple[Outgoing, Reply]]:
+    ) -> Generator[tuple[Outgoing, Reply], None, None]:
         """Yield each mail with its answer, one after another."""
         return one_by_one(self.deliver, mails, starting)
 

@@ -10,7 +10,7 @@ from funnel.model import Delivery, Reply
 from funnel.transport import one_by_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from funnel.model import Outgoing
@@ -45,7 +45,7 @@ class OutboxTransport:
 
     def deliver_all(
         self, mails: Iterator[Outgoing], starting: Callable[[int], None]
-    ) -> Iterator[tuple[Outgoing, Reply]]:
+    ) -> Generator[tuple[Outgoing, Reply], None, None]:
         """Yield each mail with its answer; raises UnsentError with the mail for which there was no room."""
         return one_by_one(self.deliver, mails, starting)
 

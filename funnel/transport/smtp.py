@@ -22,7 +22,7 @@ from funnel.transport.line import Line
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from funnel.config import Smtp
     from funnel.model import Outgoing
@@ -91,7 +91,7 @@ class SmtpTransport:
 
     def deliver_all(
         self, mails: Iterator[Outgoing], starting: Callable[[int], None]
-    ) -> Iterator[tuple[Outgoing, Reply]]:
+    ) -> Generator[tuple[Outgoing, Reply], None, None]:
         """Yield each mail with what the server said about it; see ``Transport``.
 
         Where the server takes several commands at once, the next mail's envelope goes behind the message
@@ -131,7 +131,7 @@ class _Run:
         self.fault: TransportError | None = None
         self.selector: selectors.BaseSelector
 
-    def answers(self) -> Iterator[tuple[Outgoing, Reply]]:
+    def answers(self) -> Generator[tuple[Outgoing, Reply], None, None]:
         """Yield each mail with its answer; raises UnsentError when nothing can go any more."""
         with selectors.DefaultSelector() as self.selector:
             for line in self.lines:

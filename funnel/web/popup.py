@@ -28,7 +28,7 @@ from funnel.tokens import Keys
 from funnel.web import work
 from funnel.web.inboxes import meant
 from funnel.web.pages.asking import FORM_TYPES
-from funnel.web.pages.desk import _fields, agent, one
+from funnel.web.pages.desk import agent, names, one
 from funnel.web.visitor import Door
 from funnel.web.wording import DEFAULT, Words, translations
 
@@ -60,7 +60,7 @@ class Popup:
         self.funnel = funnel
         self.settings = funnel.config.popup
         self.links = Links(funnel.config, Keys(signing=(), pepper=b""))  # those used here are not signed
-        languages = translations(_fields(funnel))
+        languages = translations(names(funnel))
         spoken = languages.get(funnel.config.clinic.locale.partition("-")[0].lower())
         self.say: Words = spoken if spoken and "popup.body" in spoken else languages[DEFAULT]
 

@@ -18,15 +18,16 @@ from funnel.model import EventKind, MailingStatus, Receipt, Status
 from funnel.sender import Sender, journal
 from funnel.store import enrollments, events, mailings, runs, subscribers
 from funnel.store.database import moment
+from funnel.transport.memory import MemoryTransport
 from funnel.transport.smtp import SmtpTransport
 from tests.kit import Clock, confirm, make_funnel, sign_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from funnel.app import Funnel
-    from funnel.model import Outcome
+    from funnel.model import Outcome, Outgoing, Reply
 
 NOON = datetime(2026, 6, 1, 17, 0, tzinfo=UTC)  # midday in Chicago
 ANN, BEN = "ann@mail.example", "ben@mail.example"
@@ -525,3 +526,36 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(funnel: Funnel, se
         assert subscribers.by_id(db, 1) is not None
         assert events.last(db, 1, (EventKind.SENT,)) is None
         assert mailings.by_id(db, 1) is None
+
+
+class Late(MemoryTransport):
+    """Has taken over two mails when it is told to stop, and lets the second one go as it stops."""
+
+    def deliver_all(
+        self, mails: Iterator[Outgoing], starting: Callable[[int], None]
+    ) -> Generator[tuple[Outgoing, Reply], None, None]:
+        first, second = next(mails), next(mails)
+        starting(first.mailing_id)
+        try:
+            yield first, self.deliver(first)
+        finally:
+            starting(second.mailing_id)
+            self.deliver(second)
+
+
+def test_what_leaves_while_a_run_breaks_off_is_uncertain_and_not_given_back(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P3: a transport is told to stop before anything is given back, or a mail on its way would go twice."""
+    funnel = make_funnel(tmp_path, now=clock, transport=(out := Late()))
+    sign_up(funnel, ANN)
+    sign_up(funnel, BEN)
+    monkeypatch.setattr(Sender, "_enough", lambda _: True)
+    with funnel.session() as db:
+        at_work = funnel.sender(db).send_due()
+        next(at_work)
+        at_work.close()  # type: ignore[attr-defined]
+
+    assert len(out.accepted) == 2
+    assert the_mailing(funnel, 1).status is MailingStatus.SENT
+    assert the_mailing(funnel, 2).doubts == 1

@@ -163,7 +163,7 @@ def test_when_nobody_listens_any_more_answers_are_still_waited_for(server: MailS
     with talking(server, 3) as transport:
         answers = transport.deliver_all(iter(letters(20)), started.append)
         next(answers)
-        answers.close()  # type: ignore[attr-defined]
+        answers.close()
         assert sorted(thought) == sorted(map(person, started))
     assert len(started) < 10
 

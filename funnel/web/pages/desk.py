@@ -38,7 +38,7 @@ class Desk:
         self.door = door
         self.style = (HERE / "style.css").read_bytes()
         self.script = (HERE / "page.js").read_bytes()
-        self.languages = translations(_fields(funnel))
+        self.languages = translations(names(funnel))
         self.root = urlsplit(funnel.config.site.base_url).path
         self.templates = self._templates()
         self.warned = False
@@ -203,7 +203,7 @@ def short_hash(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _fields(funnel: Funnel) -> dict[str, object]:
+def names(funnel: Funnel) -> dict[str, object]:
     """Return what the sentences may name."""
     config = funnel.config
     return {
