@@ -31,6 +31,7 @@ SIZE = 30_000
 PARAGRAPH = f"\n\n{'Words that are the same for everybody, as most words of a mail are. ' * 5}\n"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 OURS = 500
+COMMON = fields()  # what is alike for everybody is one and the same thing, as in a real run
 GOALS = {"premailer": 100, "EmailMessage": 50}
 
 
@@ -56,14 +57,14 @@ def message_to(composer: Composer, person: int, values: dict[str, object] | None
 def fields_of(person: int) -> dict[str, object]:
     """Return what the funnel knows of a person; every link is theirs alone."""
     token = f"{person:039x}"
-    return fields(
-        name=f"Kim {person % 5000}",
-        guide_url=f"https://go.mill.example/g/{token}",
-        guide_page_url=f"https://go.mill.example/g/{token}/guide.pdf#page=12",
-        unsubscribe_url=f"https://go.mill.example/u/{token}",
-        preferences_url=f"https://go.mill.example/p/{token}",
-        gift_code=f"7K3M-9QXA-{person:06x}",
-    )
+    return COMMON | {
+        "name": f"Kim {person % 5000}",
+        "guide_url": f"https://go.mill.example/g/{token}",
+        "guide_page_url": f"https://go.mill.example/g/{token}/guide.pdf#page=12",
+        "unsubscribe_url": f"https://go.mill.example/u/{token}",
+        "preferences_url": f"https://go.mill.example/p/{token}",
+        "gift_code": f"7K3M-9QXA-{person:06x}",
+    }
 
 
 def by_library(headers: list[tuple[str, str]], text: str, page: str) -> bytes:

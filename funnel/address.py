@@ -11,6 +11,7 @@ import hmac
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 from funnel.errors import AddressError
 
@@ -103,7 +104,14 @@ def mask(email: str) -> str:
 
 def keyed_hash(pepper: bytes, key: str) -> str:
     """Return a hash that only the holder of ``pepper`` can make; still personal data in law."""
-    return hmac.digest(pepper, key.encode(), "sha256").hex()
+    made = _keyed(pepper).copy()
+    made.update(key.encode())
+    return made.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _keyed(pepper: bytes) -> hmac.HMAC:
+    return hmac.new(pepper, digestmod="sha256")
 
 
 def tag_for_log(pepper: bytes, key: str) -> str:

@@ -29,7 +29,8 @@ class Context:
 
     def suppression_hashes(self, key: str) -> tuple[str, ...]:
         """Return the hashes under which an address may be suppressed: its own, and its base address's (ADR-3)."""
-        return tuple(dict.fromkeys((self.hash_of(key), self.hash_of(base_key(key)))))
+        base = base_key(key)
+        return (self.hash_of(key),) if base == key else (self.hash_of(key), self.hash_of(base))
 
     def holder(self, key: str) -> str:
         """Return the hash that owns a gift: of the base address, unless the settings say otherwise (SEC-25)."""

@@ -9,6 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 
+#: The fields of a mail that differ from person to person; it may show them, or ask whether they are empty.
+PERSONAL = frozenset(
+    {
+        "name", "why", "guide_url", "guide_page_url", "gift_code", "gift_expires", "confirm_url", "unsubscribe_url",
+        "preferences_url", "subject", "preheader",
+    }
+)  # fmt: skip
+
 
 class Status(StrEnum):
     """Where a subscriber stands."""
@@ -226,6 +234,10 @@ class Due:
     mailing_id: int | None = None  #: set when a deferred mail goes again
     attempts: int = 0
     first_at: datetime | None = None  #: first attempt of a deferred mail
+    key: str = ""  #: the person's canonical address
+    gap_days: int = 0  #: the least number of days the person wants between two mails
+    mailed_at: datetime | None = None  #: when the person was last mailed on any way
+    had: frozenset[str] = frozenset()  #: the steps of this way that were dealt with
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +258,7 @@ class Rendered:
     subject: str
     message: bytes
     version: str = ""  #: fingerprint of the mail's source
+    canonical: bool = False  #: known to have no bare CR or LF and no line that starts with a dot
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +269,7 @@ class Outgoing:
     sender: str
     recipient: str
     message: bytes
+    canonical: bool = False  #: known to have no bare CR or LF and no line that starts with a dot
 
 
 @dataclass(frozen=True, slots=True)

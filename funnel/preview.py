@@ -34,11 +34,11 @@ def render_sample(
     if email:
         with funnel.session(readonly=True) as db:
             person = funnel.find_person(db, email)
-            fields = dict(funnel.fields(db, _due(mail, person, now), now))
+            fields = dict(funnel.fields.of(db, _due(mail, person, now), now))
     else:
         person = _somebody(funnel, now)
         with funnel.session(readonly=True) as db:
-            fields = dict(funnel.fields(db, _due(mail, person, now), now))
+            fields = dict(funnel.fields.of(db, _due(mail, person, now), now))
         if mail.kind not in {Kind.CONFIRM, Kind.DIGEST}:
             expires = funnel.day(now + timedelta(days=funnel.config.gift.expires_days))
             fields |= {"gift_code": SAMPLE_CODE, "gift_expires": expires}

@@ -16,7 +16,7 @@ import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from funnel.errors import TokenError
 
@@ -56,6 +56,12 @@ class Keys:
                 found[place] = (*found.get(place, ()), made)
         return found
 
+    @cached_property
+    def newest(self) -> dict[Purpose, tuple[int, bytes]]:
+        """Return id and key that sign for each purpose."""
+        kid = key_id(self.signing[0])
+        return {purpose: (kid, self.purpose_keys(kid, purpose)[0]) for purpose in Purpose}
+
     def purpose_keys(self, kid: int, purpose: Purpose) -> tuple[bytes, ...]:
         """Return the keys for one purpose that have this id, newest first.
 
@@ -75,9 +81,9 @@ def key_id(secret: bytes) -> int:
 def sign(keys: Keys, purpose: Purpose, subject: int, expires: datetime | None = None) -> str:
     """Return a token for one purpose and one subject; without ``expires`` it is good for ever."""
     minutes = max(1, (int(expires.timestamp()) - ORIGIN) // 60) if expires else 0
-    kid = key_id(keys.signing[0])
+    kid, key = keys.newest[purpose]
     body = BODY.pack(kid, minutes, subject)
-    return _encode(body + _tag(keys.purpose_keys(kid, purpose)[0], body))
+    return _encode(body + _tag(key, body))
 
 
 def verify(keys: Keys, purpose: Purpose, token: str, now: datetime) -> int:
@@ -108,7 +114,15 @@ class ExpiredTokenError(TokenError):
 
 
 def _tag(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, "sha256")[:TAG_BYTES]
+    made = _keyed(key).copy()
+    made.update(body)
+    return made.digest()[:TAG_BYTES]
+
+
+@lru_cache(maxsize=64)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """Return an HMAC that has taken in its key: a copy of it is twice as fast as a new one."""
+    return hmac.new(key, digestmod="sha256")
 
 
 def _encode(raw: bytes) -> str:
@@ -134,8 +148,14 @@ def funnel_id(secret: bytes, mailing_id: int) -> str:
 
     Keyed BLAKE2b (RFC 7693), 80 bits: three times as fast as HMAC, and every mail needs one.
     """
-    tag = hashlib.blake2b(b"%d" % mailing_id, key=secret[:64], digest_size=10, person=b"funnel mailing")
+    tag = _marking(secret).copy()
+    tag.update(b"%d" % mailing_id)
     return f"{mailing_id:x}.{tag.hexdigest()}"
+
+
+@lru_cache(maxsize=4)
+def _marking(secret: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(key=secret[:64], digest_size=10, person=b"funnel mailing")
 
 
 def mailing_of(secret: bytes, text: str) -> int | None:

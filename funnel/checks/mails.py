@@ -68,7 +68,7 @@ def _holes(funnel: Funnel, mail: Mail, now: datetime) -> Iterator[Finding]:
     lines = _lines(funnel, mail)
     wanted = shown(funnel.composer.compiled(mail))
     with funnel.session(readonly=True) as db:
-        fields = funnel.fields(db, _due(funnel, mail, now), now)
+        fields = funnel.fields.of(db, _due(funnel, mail, now), now)
     for name in missing(funnel, wanted, fields):
         if not name.startswith("gift_"):
             where = at(mail.file, line_of(lines, rf"\{{\{{\s*{name}\b"))

@@ -106,8 +106,8 @@ class _Round:
         mail = self.funnel.library.mail(due.enrollment.sequence, due.step.name)
         try:
             if kind not in known:
-                known[kind] = self.funnel.fields_of_person(self.db, due.subscriber, kind, self.now)
-            fields = {**known[kind], **self.funnel.fields_of_mail(self.db, due, self.now)}
+                known[kind] = self.funnel.fields.of_person(self.db, due.subscriber, kind, self.now)
+            fields = {**known[kind], **self.funnel.fields.of_mail(self.db, due, self.now)}
             self.funnel.composer.render(
                 mail.sequence, mail.name, fields, to=TO, mailing_id=due.subscriber.id, date=self.now
             )

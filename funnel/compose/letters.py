@@ -10,17 +10,27 @@ from typing import TYPE_CHECKING
 
 from jinja2 import TemplateError
 
-from funnel.compose.message import Letter, message_bytes
+from funnel.compose.message import (
+    LARGEST_HTML,
+    Letter,
+    assembled,
+    fixed_headers,
+    gated,
+    message_bytes,
+    names_of,
+    personal_headers,
+)
 from funnel.compose.quoted import quoted_template
 from funnel.compose.source import Library, Mail, load_library
+from funnel.compose.stencil import Stencil, fits, mark, names_in, slots
 from funnel.compose.template import Compiled, compile_mail, environment
 from funnel.errors import ContentError
-from funnel.model import Kind, Rendered
+from funnel.model import PERSONAL, Kind, Rendered
 from funnel.profile import direction
 from funnel.tokens import funnel_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -28,6 +38,8 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
 LARGEST_FIELD = 2_000
+#: More than there are ways to leave the fields of one mail empty, in any mail we know.
+MOST_STENCILS = 64
 #: Mail that is no series: a confirmation stops by itself (UNS-14), and staff stop theirs in the settings.
 NO_WAY_OUT = frozenset({Kind.CONFIRM, Kind.DIGEST})
 
@@ -56,6 +68,10 @@ class _Parts:
     html: Template
     text: Template
     feedback_id: str
+    personal: tuple[str, ...]  #: the fields it names that differ from person to person
+    common: tuple[str, ...] | None  #: the others; None when it does more with a personal one than show it
+    alike: list[object]  #: what the common ones were when the stencils were cut
+    stencils: dict[tuple[object, ...], Stencil]
 
 
 class Composer:
@@ -87,19 +103,32 @@ class Composer:
         mail = self.library.mail(sequence, name)
         parts = self._parts(mail)
         variant = mailing_id % len(parts.subjects)
-        values = dict(fields)
-        for key, value in fields.items():
-            if type(value) is str and len(value) > LARGEST_FIELD:
-                values[key] = value[:LARGEST_FIELD]
-        context = parts.html.new_context(values, shared=True)
-        values["subject"] = prefix + self._fill(parts.subjects[variant], context, mail)
-        values["preheader"] = self._fill(parts.preheader, context, mail)
+        values = _bounded(dict(fields), parts.personal)
+        subject = parts.subjects[variant]
+        if prefix or not isinstance(subject, str) or not isinstance(parts.preheader, str):
+            context = parts.html.new_context(values, shared=True)
+            values["subject"] = prefix + self._fill(subject, context, mail)
+            values["preheader"] = self._fill(parts.preheader, context, mail)
+        else:
+            values["subject"], values["preheader"] = subject, parts.preheader
         values["dir"] = direction(str(values.get("lang", "")))
+        letter = self._letter(mail, parts, values, to=to, mailing_id=mailing_id, date=date)
+        message = self._by_stencil(mail, parts, letter, values) or self._written(mail, parts, letter, values)
+        return Rendered(letter.message_id, letter.subject, message, parts.compiled.version, canonical=True)
+
+    def wanted(self, sequence: str, name: str) -> frozenset[str]:
+        """Return the personal fields that a mail names, all that have to be made for it."""
+        return frozenset(self._parts(self.library.mail(sequence, name)).personal)
+
+    def _letter(
+        self, mail: Mail, parts: _Parts, values: Mapping[str, object], *, to: str, mailing_id: int, date: datetime
+    ) -> Letter:
+        """Return all of a message but its two parts; raises ContentError when nobody could stop such mail."""
         message_id, own_id = self._ids(mailing_id)
         unsubscribe = "" if mail.kind in NO_WAY_OUT else str(values.get("unsubscribe_url", ""))
         if not unsubscribe and mail.kind not in NO_WAY_OUT:
             raise ContentError(f"{mail.file}: it cannot be sent without an unsubscribe link.")
-        letter = Letter(
+        return Letter(
             message_id=message_id,
             date=date,
             from_name=self.sender.from_name,
@@ -107,14 +136,45 @@ class Composer:
             to_address=to,
             reply_to=self.sender.reply_to,
             subject=str(values["subject"]),
-            html=self._fill(parts.html, context, mail),
-            text=self._fill(parts.text, context, mail),
+            html="",
+            text="",
             funnel_id=own_id,
             list_id=self.sender.list_id,
             feedback_id=parts.feedback_id,
             unsubscribe_url=unsubscribe,
         )
-        return Rendered(message_id, letter.subject, message_bytes(letter), parts.compiled.version)
+
+    def _written(self, mail: Mail, parts: _Parts, letter: Letter, values: dict[str, object]) -> bytes:
+        """Return the message, every part of it filled in."""
+        self._fill_parts(mail, parts, letter, values)
+        return message_bytes(letter)
+
+    def _fill_parts(self, mail: Mail, parts: _Parts, letter: Letter, values: dict[str, object]) -> None:
+        context = parts.html.new_context(_bounded(values, values), shared=True)
+        letter.html, letter.text = self._fill(parts.html, context, mail), self._fill(parts.text, context, mail)
+
+    def _by_stencil(self, mail: Mail, parts: _Parts, letter: Letter, values: dict[str, object]) -> bytes | None:
+        """Return the message by a stencil, cut now when there is none that fits; None when it takes more than that."""
+        if parts.common is None:
+            return None
+        alike = [values.get(name) for name in parts.common]
+        if parts.alike != alike or len(parts.stencils) > MOST_STENCILS:
+            parts.alike, parts.stencils = alike, {}
+        own = [values.get(name) for name in parts.personal]
+        if any(type(value) is not str for value in own):
+            return None
+        headers = personal_headers(letter)
+        fit = (letter.unsubscribe_url == "", *map(bool, own))
+        stencil = parts.stencils.get(fit)
+        if stencil is None:
+            stencil = parts.stencils[fit] = self._cut(mail, parts, letter, values)
+        message = stencil.filled({**values, **headers})
+        return gated(message, stencil.names) if len(message) <= LARGEST_HTML else None
+
+    def _cut(self, mail: Mail, parts: _Parts, letter: Letter, values: dict[str, object]) -> Stencil:
+        self._fill_parts(mail, parts, letter, slots(values))
+        headers = fixed_headers(letter) | {name: mark("head", name) for name in personal_headers(letter)}
+        return Stencil(assembled(headers, letter.text, letter.html), names_of(headers))
 
     def compiled(self, mail: Mail) -> Compiled:
         """Return the compiled form of a mail."""
@@ -124,9 +184,10 @@ class Composer:
         key = (mail.sequence, mail.name)
         if key not in self._ready:
             compiled = compile_mail(mail, self.library, self._cache)
-            self._env = self._env or environment()
-            html = self._env
+            html = self._env = self._env or environment()
             plain = html.overlay(autoescape=False)
+            pages = compiled.html + compiled.text
+            named = names_in(html, pages, *compiled.subjects, compiled.preheader) | {"unsubscribe_url"}
             self._ready[key] = _Parts(
                 compiled,
                 [_words(plain, subject) for subject in compiled.subjects],
@@ -134,6 +195,10 @@ class Composer:
                 quoted_template(html, compiled.html),
                 quoted_template(plain, compiled.text),
                 f"{mail.kind}:{self.sender.feedback_id}",
+                tuple(sorted(named & PERSONAL)),
+                tuple(sorted(named - PERSONAL)) if fits(html, pages) else None,
+                [],
+                {},
             )
         return self._ready[key]
 
@@ -147,6 +212,15 @@ class Composer:
         """Return the Message-ID and our own id of a mailing: unguessable, the same at every try."""
         own = funnel_id(self._secret, mailing_id)
         return f"{own}@{self.sender.domain}", own
+
+
+def _bounded(values: dict[str, object], names: Iterable[str]) -> dict[str, object]:
+    """Return the fields, none of those named being longer than any honest one."""
+    for name in names:
+        value = values.get(name)
+        if type(value) is str and len(value) > LARGEST_FIELD:
+            values[name] = value[:LARGEST_FIELD]
+    return values
 
 
 def _words(env: Environment, source: str) -> Template | str:

@@ -14,17 +14,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from funnel.compose.quoted import SOFT_BREAK
 from funnel.errors import ContentError
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 #: Gmail cuts a mail off at about 102 KB (MSG-8).
 LARGEST_HTML = 90_000
 LARGEST_MESSAGE = 150_000
-ALLOWED_HEADERS = {
-    "From", "To", "Reply-To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type", "List-Unsubscribe",
-    "List-Unsubscribe-Post", "List-Id", "Feedback-ID", "Auto-Submitted", "X-Funnel-Id",
-}  # fmt: skip
+#: Every header there may be, in the order they stand in.
+ORDER = (
+    "From", "To", "Reply-To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Funnel-Id", "Feedback-ID",
+    "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "MIME-Version", "Content-Type",
+)  # fmt: skip
+#: The headers that say what the message is made of.
+FRAME = frozenset({"MIME-Version", "Content-Type"})
 QUOTED = "Content-Transfer-Encoding: quoted-printable"
 PLAIN = ("Content-Type: text/plain; charset=utf-8", QUOTED, "")
 HTML = ("Content-Type: text/html; charset=utf-8", QUOTED, "")
@@ -64,36 +71,53 @@ def message_bytes(letter: Letter) -> bytes:
 
     Raises ContentError when the mail is too large, or when its headers are not exactly those meant.
     """
-    headers = _headers(letter)
-    html, text = letter.html.removesuffix(SOFT_BREAK), letter.text.removesuffix(SOFT_BREAK)
-    if len(html) > LARGEST_HTML:
-        raise ContentError(f"The HTML part is {len(html):,} bytes; Gmail cuts mail off above {LARGEST_HTML:,}.")
-    boundary = f"=_funnel_{letter.funnel_id}"  # quoted-printable never says =_
-    headers |= {"MIME-Version": "1.0", "Content-Type": f'multipart/alternative; boundary="{boundary}"'}
-    lines = [f"{name}: {value}" for name, value in headers.items()]
+    if len(letter.html) > LARGEST_HTML:
+        raise ContentError(f"The HTML part is {len(letter.html):,} bytes; Gmail cuts mail off above {LARGEST_HTML:,}.")
+    headers = fixed_headers(letter) | personal_headers(letter)
+    return gated(assembled(headers, letter.text, letter.html), names_of(headers))
+
+
+def names_of(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of all headers of a message, in the one order they stand in."""
+    return tuple(name for name in ORDER if name in headers or name in FRAME)
+
+
+def assembled(headers: Mapping[str, str], text: str, html: str) -> str:
+    """Return a message of these headers and two parts, which may have marks in them."""
+    boundary = f"=_funnel_{headers['X-Funnel-Id']}"  # quoted-printable never says =_
+    shown = {**headers, "MIME-Version": "1.0", "Content-Type": f'multipart/alternative; boundary="{boundary}"'}
+    lines = [f"{name}: {shown[name]}" for name in names_of(headers)]
+    html, text = html.removesuffix(SOFT_BREAK), text.removesuffix(SOFT_BREAK)
     lines += ["", f"--{boundary}", *PLAIN, text, f"--{boundary}", *HTML, html, f"--{boundary}--", ""]
-    message = "\r\n".join(lines)
-    _gate(message, tuple(headers))
-    return message.encode("ascii")
+    return "\r\n".join(lines)
 
 
-def _headers(letter: Letter) -> dict[str, str]:
+def fixed_headers(letter: Letter) -> dict[str, str]:
+    """Return the headers that are alike in every copy of one mail; raises ContentError."""
     headers = {
         "From": mailbox(letter.from_name, letter.from_address),
-        "To": addr_spec(letter.to_address),
         "Reply-To": _known_address(letter.reply_to),
-        "Subject": unstructured(letter.subject),
-        "Date": _date(int(letter.date.timestamp())),
-        "Message-ID": f"<{addr_spec(letter.message_id)}>",
         "Auto-Submitted": "auto-generated",
-        "X-Funnel-Id": one_line(letter.funnel_id),
     }
     if letter.feedback_id:
         headers["Feedback-ID"] = one_line(letter.feedback_id)
     if letter.unsubscribe_url:
         headers["List-Id"] = _known_list(letter.list_id)
-        headers["List-Unsubscribe"] = f"<{_fitting(LINK, letter.unsubscribe_url)}>"
         headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers
+
+
+def personal_headers(letter: Letter) -> dict[str, str]:
+    """Return the headers that are of one person and one mailing; raises ContentError."""
+    headers = {
+        "To": addr_spec(letter.to_address),
+        "Subject": unstructured(letter.subject),
+        "Date": _date(int(letter.date.timestamp())),
+        "Message-ID": f"<{addr_spec(letter.message_id)}>",
+        "X-Funnel-Id": one_line(letter.funnel_id),
+    }
+    if letter.unsubscribe_url:
+        headers["List-Unsubscribe"] = f"<{_fitting(LINK, letter.unsubscribe_url)}>"
     return headers
 
 
@@ -102,18 +126,22 @@ def _date(second: int) -> str:
     return format_datetime(datetime.fromtimestamp(second, UTC))
 
 
-def _gate(message: str, names: tuple[str, ...]) -> None:
-    """Raise ContentError unless the message is plain and begins with exactly the headers that were meant."""
+def gated(message: str, names: tuple[str, ...]) -> bytes:
+    """Return a message as bytes.
+
+    Raises ContentError unless it is plain, not too large, and begins with exactly the headers that were meant.
+    """
     if not message.isascii() or not _head(names).match(message):
         raise ContentError("The message's headers are not the ones meant; it was not sent.")
     if len(message) > LARGEST_MESSAGE:
         raise ContentError(f"The message is {len(message):,} bytes; at most {LARGEST_MESSAGE:,} are sent.")
+    return message.encode("ascii")
 
 
 @lru_cache(maxsize=16)
 def _head(names: tuple[str, ...]) -> re.Pattern[str]:
     """Return a parser of all that stands before the body: these headers, once each and no others."""
-    if len(ALLOWED_HEADERS.intersection(names)) != len(names):
+    if len(set(ORDER).intersection(names)) != len(names):
         raise ContentError("The message's headers are not among those allowed; it was not sent.")
     return re.compile("".join([*(f"{name}: {VALUE}\r\n" for name in names), "\r\n"]))
 

@@ -24,6 +24,7 @@ ENCODED = re.compile(r"[^ -<>-~]| \Z")
 ROOM = 73
 ROW = re.compile(rf".{{1,{ROOM}}}(?<!=)(?<!=.)")
 MISREAD = (".", "From ")
+PLAIN_LINK = re.compile(rf"https?://[^\s=&<>\"'\x7f-\U0010ffff\0-\x20]{{1,{ROOM - 8}}}")
 
 
 def quoted_printable(text: str) -> str:
@@ -52,7 +53,7 @@ def quoted_template(env: Environment, source: str) -> Template:
     Fields are escaped as the environment says, then encoded, both here: Jinja's own escaping comes too late.
     """
     tree = _Encode().visit(env.parse(source))
-    return env.overlay(autoescape=False, finalize=_in_html if env.autoescape else _in_text).from_string(tree)
+    return env.overlay(autoescape=False, finalize=in_html if env.autoescape else in_text).from_string(tree)
 
 
 class _Encode(NodeTransformer):
@@ -65,12 +66,31 @@ class _Encode(NodeTransformer):
         return nodes.Getitem(node.node, nodes.Const(node.attr), node.ctx, lineno=node.lineno)
 
 
-def _in_html(value: object) -> str:
-    return _short_html(value) if type(value) is str else quoted_printable(str(escape(value)))
+class Slot:
+    """Stands for a field in a template that is filled in for nobody yet: text of its own for each kind of part."""
+
+    def __init__(self, text: str, html: str) -> None:
+        self.text = text
+        self.html = html
 
 
-def _in_text(value: object) -> str:
-    return _short_text(value) if type(value) is str else quoted_printable(str(value))
+def in_html(value: object) -> str:
+    """Return a field as one piece of an HTML part."""
+    if type(value) is str:
+        return _short_html(value)
+    return value.html if isinstance(value, Slot) else quoted_printable(str(escape(value)))
+
+
+def in_text(value: object) -> str:
+    """Return a field as one piece of a plain text part."""
+    if type(value) is str:
+        return _short_text(value)
+    return value.text if isinstance(value, Slot) else quoted_printable(str(value))
+
+
+def plain_link(text: str) -> str | None:
+    """Return a short link as one piece of either part, or None when it takes more: everybody's are different."""
+    return text + SOFT_BREAK if PLAIN_LINK.fullmatch(text) else None
 
 
 #: Names repeat, the clinic's words come in every mail, and both parts show the same links.

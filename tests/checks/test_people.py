@@ -179,7 +179,7 @@ def test_the_fields_of_person_and_mail_make_all_fields(tmp_path: Path) -> None:
         assert way is not None
         for step in funnel.library.sequences["series"].steps[:-1]:
             due = Due(way, person, step, suppressed=False)
-            parts = (funnel.fields_of_person(db, person, step.kind, NOW), funnel.fields_of_mail(db, due, NOW))
+            parts = (funnel.fields.of_person(db, person, step.kind, NOW), funnel.fields.of_mail(db, due, NOW))
             assert parts[0].keys().isdisjoint(parts[1])
-            assert parts[0] | parts[1] == funnel.fields(db, due, NOW)
+            assert parts[0] | parts[1] == funnel.fields.of(db, due, NOW)
             assert set(parts[0] | parts[1]) == FIELDS

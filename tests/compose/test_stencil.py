@@ -1,0 +1,119 @@
+"""A mail by its stencil is the very mail that every part of it, filled in anew, makes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from funnel.compose.stencil import Stencil, fits, mark
+from funnel.compose.template import environment
+from funnel.model import PERSONAL
+from tests.compose.kit import NASTY, fields, message_of, sample, small
+
+if TYPE_CHECKING:
+    from funnel.compose.letters import Composer
+
+#: What a person's fields may be: odd words, nothing, links short and long.
+WORDS = st.one_of(
+    st.sampled_from([odd for odd in NASTY if len(odd) < 400]),
+    st.sampled_from(
+        ["", "Kim", "https://go.mill.example/x/" + "a" * 39, "https://go.mill.example/?a=1&b='2'#" + "c" * 90]
+    ),
+    st.text(alphabet="\r\n\0{}%#<>&'\"=? .é😀kF", max_size=60),
+)
+PEOPLE = st.dictionaries(st.sampled_from(sorted(PERSONAL - {"unsubscribe_url", "subject", "preheader"})), WORDS)
+TRICKY = (
+    "Hello{% if name %} {{ name }}{% else %} you{% endif %}, {{ why }} {{ name }} 100% {{ gift_name }}\n\n"
+    "{% if not gift_code %}No gift.{% endif %}\n\n[[gift]]\n\n[The guide]({{ guide_url }})"
+)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Composer:
+    return sample(tmp_path_factory.mktemp("quick"))
+
+
+@pytest.fixture(scope="module")
+def slow(quick: Composer) -> Composer:
+    made = sample(quick._cache)
+    for mail in made.library.mails.values():
+        made._parts(mail).common = None
+    return made
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_every_sample_mail_is_the_same_by_its_stencil(quick: Composer, slow: Composer, data: st.DataObject) -> None:
+    """Deterministic to the byte, whoever came before: what one person was sent is in no other's mail."""
+    (sequence, name) = data.draw(st.sampled_from(sorted(quick.library.mails)))
+    for person, changes in enumerate(data.draw(st.lists(PEOPLE, min_size=2, max_size=4))):
+        written = message_of(slow, sequence, name, mailing_id=person, **changes)
+        assert message_of(quick, sequence, name, mailing_id=person, **changes) == written
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(PEOPLE, min_size=2, max_size=4), st.sampled_from(["a gift", "another & gift", "ein Geschenk für dich"]))
+def test_conditions_and_subjects_of_ones_own(people: list[dict[str, str]], gift: str) -> None:
+    quick = small(TRICKY, subjects=("{{ name }}, a tip", "A tip"), preheader="{% if name %}For {{ name }}{% endif %}")
+    slow = small(TRICKY, subjects=("{{ name }}, a tip", "A tip"), preheader="{% if name %}For {{ name }}{% endif %}")
+    slow._parts(next(iter(slow.library.mails.values()))).common = None
+    for person, changes in enumerate(people):
+        written = message_of(slow, mailing_id=person, gift_name=gift, **changes)
+        assert message_of(quick, mailing_id=person, gift_name=gift, **changes) == written
+
+
+def test_most_of_the_sample_mails_have_a_stencil(quick: Composer) -> None:
+    made = {name: quick._parts(mail).common is not None for name, mail in quick.library.mails.items()}
+    assert all(made.values()), made
+
+
+def test_what_is_the_same_for_everybody_may_change_between_two_mails(quick: Composer) -> None:
+    before = message_of(quick, "series", "guide", gift_name="a first gift")
+    after = message_of(quick, "series", "guide", gift_name="a second gift")
+    assert b"a first gift" in before
+    assert b"a second gift" in after
+    assert b"a first gift" not in after
+
+
+@pytest.mark.parametrize(
+    ("source", "can"),
+    [
+        ("{{ name }}{% if name %}x{% endif %}", True),
+        ("{% if not name %}x{% endif %}", True),
+        ("{{ clinic.name|upper }}{{ page.ch09 }}", True),
+        ("{% for each_line in digest %}{{ each_line }}{% endfor %}", True),
+        ("{{ name|upper }}", False),
+        ("{% if name == 'Kim' %}x{% endif %}", False),
+        ("{% if name and why %}x{% endif %}", False),
+        ("{{ name if why else '' }}", False),
+    ],
+)
+def test_what_a_stencil_can_do(source: str, can: bool) -> None:
+    assert fits(environment(), source) is can
+
+
+def test_a_mail_that_does_more_with_a_name_is_written_whole() -> None:
+    composer = small("Hello {{ name|upper }}, {% if name == 'Kim' %}you again{% endif %}")
+    assert b"Hello =\r\nKIM" in message_of(composer, name="Kim") or b"KIM" in message_of(composer, name="Kim")
+    assert b"you again" not in message_of(composer, name="Lee")
+
+
+def test_only_the_wanted_fields_need_to_be_made() -> None:
+    composer = small(
+        "Hello {{ name }}", subjects=("{% if guide_page_url %}A page{% endif %} for you",), preheader="{{ why }}"
+    )
+    mail = next(iter(composer.library.mails.values()))
+    wanted = composer.wanted(mail.sequence, mail.name)
+    assert {"name", "unsubscribe_url", "guide_page_url", "why"} <= wanted
+    assert "gift_code" not in wanted
+    empty = dict.fromkeys(PERSONAL - wanted, "")
+    assert message_of(composer, **empty) == message_of(composer)  # type: ignore[arg-type]
+
+
+def test_a_stencil_fills_each_hole_for_its_place() -> None:
+    cut = f"To: {mark('head', 'To')}\r\n100% {mark('html', 'name')} {mark('text', 'name')} {mark('head', 'To')}."
+    stencil = Stencil(cut, ("To",))
+    assert stencil.filled(fields(name="<b>") | {"To": "x"}) == "To: x\r\n100% &lt;b&gt;=\r\n <b>=\r\n x."
