@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import time, timedelta
 from typing import TYPE_CHECKING
 
 from funnel.address import parse_address
+from funnel.model import Due, Kind, Step
 from funnel.schedule import due_at, local_instant, moved_anchor, zone
 from funnel.store import choices, enrollments, mailings, runs, subscribers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     from funnel.context import Context
-    from funnel.model import Enrollment, Sequence, Step, Subscriber
+    from funnel.model import Enrollment, Sequence, Subscriber
     from funnel.schedule import Calendar
     from funnel.store.database import Database
 
@@ -54,37 +56,79 @@ def go_on(db: Database, ctx: Context, person: Subscriber, enrollment: Enrollment
 
 
 def _calendar(db: Database, ctx: Context, person: Subscriber) -> Calendar:
-    """Return the clinic's calendar, with the gap between mails that the person chose when that is longer."""
-    chosen = timedelta(days=choices.gap_days(db, person.id))
-    return replace(ctx.calendar, gap=chosen) if chosen > ctx.calendar.gap else ctx.calendar
+    return _at_least(ctx.calendar, choices.gap_days(db, person.id))
+
+
+def _at_least(calendar: Calendar, days: int) -> Calendar:
+    """Return the clinic's calendar, with the gap between mails that a person chose when that is longer."""
+    chosen = timedelta(days=days)
+    return replace(calendar, gap=chosen) if chosen > calendar.gap else calendar
 
 
 def first_open_step(db: Database, sequence: Sequence, enrollment: Enrollment) -> Step | None:
-    """Return the first step after the last one a person had, or None when there is none.
+    """Return the first step after the last one a person had, or None when there is none."""
+    return open_step(sequence, {mailing.step for mailing in mailings.of_enrollment(db, enrollment.id)})
+
+
+def open_step(sequence: Sequence, had: Collection[str]) -> Step | None:
+    """Return the first step after the last one of those a person had, or None when there is none.
 
     Steps are known by name: reordering or inserting mails never sends one twice, and a step put in
     before the place a person has reached is for those who come later.
     """
-    had = {mailing.step for mailing in mailings.of_enrollment(db, enrollment.id)}
-    places = [i for i, step in enumerate(sequence.steps) if step.name in had]
-    rest = sequence.steps[max(places) + 1 :] if places else sequence.steps
-    return rest[0] if rest else None
+    steps = sequence.steps
+    for place in range(len(steps) - 1, -1, -1):
+        if steps[place].name in had:
+            return steps[place + 1] if place + 1 < len(steps) else None
+    return steps[0] if steps else None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What comes next on a way: a step and when, or why there is none."""
+
+    step: str | None
+    at: datetime | None
+    anchor: datetime
+    ended: str = ""
+
+
+def following(ctx: Context, due: Due, *, now: datetime, mailed_at: datetime | None) -> Plan:
+    """Return what follows a step dealt with at ``now``; the rest moves back when that one came late.
+
+    ``mailed_at`` is when the person was last mailed, this step included.
+    """
+    enrollment = due.enrollment
+    anchor = moved_anchor(enrollment.anchor_at, enrollment.next_at or now, now)
+    step = open_step(ctx.sequences[enrollment.sequence], {*due.had, due.step.name})
+    if step is None:
+        return Plan(None, None, anchor, "done")
+    calendar = _at_least(ctx.calendar, due.gap_days)
+    return Plan(step.name, due_at(step, anchor, zone(due.subscriber.zone), calendar, mailed_at), anchor)
 
 
 def advance(
     db: Database, ctx: Context, person: Subscriber, enrollment: Enrollment, *, planned: datetime, now: datetime
 ) -> None:
-    """Plan what follows the step just dealt with; the rest moves back when that one came late."""
-    step = first_open_step(db, ctx.sequences[enrollment.sequence], enrollment)
-    anchor = moved_anchor(enrollment.anchor_at, planned, now)
-    if step is None:
-        enrollments.plan(db, enrollment.id, step=None, at=None, anchor=anchor, ended="done")
-        sequence, newest = ctx.sequences[enrollment.sequence], enrollments.latest(db, person.id, enrollment.sequence)
-        if sequence.weekly and newest and newest.id == enrollment.id:
-            _next_week(db, ctx, person, sequence, now)
-        return
-    at = due_at(step, anchor, zone(person.zone), _calendar(db, ctx, person), enrollments.last_mail_at(db, person.id))
-    enrollments.plan(db, enrollment.id, step=step.name, at=at, anchor=anchor)
+    """Plan what follows the step just dealt with; staff begin anew each week."""
+    had = frozenset(mailing.step for mailing in mailings.of_enrollment(db, enrollment.id))
+    mailed_at = enrollments.last_mail_at(db, person.id)
+    due = Due(
+        replace(enrollment, next_at=planned), person, Step("", Kind.DRIP), suppressed=False,
+        gap_days=choices.gap_days(db, person.id), had=had,
+    )  # fmt: skip
+    plan = following(ctx, due, now=now, mailed_at=mailed_at)
+    enrollments.plan(db, enrollment.id, step=plan.step, at=plan.at, anchor=plan.anchor, ended=plan.ended)
+    weekly_again(db, ctx, due, now)
+
+
+def weekly_again(db: Database, ctx: Context, due: Due, now: datetime) -> None:
+    """Enter staff anew for next Monday when the way just dealt with is their newest and has ended."""
+    sequence = ctx.sequences[due.enrollment.sequence]
+    if sequence.weekly:
+        newest = enrollments.latest(db, due.subscriber.id, due.enrollment.sequence)
+        if newest and newest.id == due.enrollment.id and newest.next_at is None:
+            _next_week(db, ctx, due.subscriber, sequence, now)
 
 
 def enter_staff(db: Database, ctx: Context, now: datetime) -> None:

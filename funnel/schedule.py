@@ -92,7 +92,11 @@ def next_open(t: datetime, where: ZoneInfo, calendar: Calendar) -> datetime:
 
 def _window(day: date, where: ZoneInfo, calendar: Calendar) -> tuple[datetime, datetime]:
     """Return the instants at which the window of a local day opens and closes."""
-    return local_instant(day, calendar.opens, where), local_instant(day, calendar.closes, where)
+    return _known_instant(day, calendar.opens, where), _known_instant(day, calendar.closes, where)
+
+
+#: Of hours that many people share; each is asked for once per day and zone.
+_known_instant = lru_cache(maxsize=4096)(local_instant)
 
 
 def is_open(t: datetime, where: ZoneInfo, calendar: Calendar) -> bool:
@@ -106,7 +110,8 @@ def wanted_at(step: Step, anchor: datetime, where: ZoneInfo) -> datetime:
         return anchor + step.delay
     local = anchor.astimezone(where)
     day = local.date() + timedelta(days=step.days)
-    return max(anchor, local_instant(day, step.at or local.time(), where)) + step.delay
+    wall = _known_instant(day, step.at, where) if step.at else local_instant(day, local.time(), where)
+    return max(anchor, wall) + step.delay
 
 
 def due_at(step: Step, anchor: datetime, where: ZoneInfo, calendar: Calendar, last: datetime | None = None) -> datetime:

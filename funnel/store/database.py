@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +28,9 @@ class Database:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self.connection = connection
         self.path = path
+        #: Lines for the send journal, written right before and right after the transaction at hand is on the disk.
+        self.before_commit: list[bytes] = []
+        self.after_commit: list[bytes] = []
         self._depth = 0
 
     @contextmanager
@@ -51,14 +54,26 @@ class Database:
             self._commit()
         finally:
             self._depth = 0
+            self.before_commit.clear()
+            self.after_commit.clear()
 
     def _commit(self) -> None:
+        self._note(self.before_commit, durable=True)
         try:
             with translated(self.path):
                 self.connection.commit()
         except BaseException:
             self.connection.rollback()
             raise
+        self._note(self.after_commit, durable=False)
+
+    def _note(self, lines: list[bytes], *, durable: bool) -> None:
+        """Tell the send journal; where it cannot be written, the next run brings it up to date from the database."""
+        if lines:
+            from funnel.store import ledger
+
+            with suppress(StoreError):  # nobody's wish to leave fails because of a file beside the database
+                ledger.write(ledger.path_of(self.path), lines, durable=durable)
 
     def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         """Run one statement; faults a person can mend become StoreError."""
@@ -66,6 +81,22 @@ class Database:
             return self.connection.execute(sql, values)
         except sqlite3.DatabaseError as error:
             raise _told(error, self.path) from error
+
+    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each of many rows; faults a person can mend become StoreError."""
+        try:
+            self.connection.executemany(sql, rows)
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
+
+    @property
+    def version(self) -> int:
+        """Return a number that changes when another connection has written, and not when this one has."""
+        try:  # once per mail
+            (number,) = self.connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
+        return int(number)
 
     def one(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Row | None:
         """Return the first row of a query, or None."""

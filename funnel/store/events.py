@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from funnel.model import Event, EventKind
+from funnel.store import seal
 from funnel.store.database import moment, seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from funnel.store.database import Database
@@ -78,6 +81,7 @@ def suppress(db: Database, key_hash: str, reason: str, now: datetime) -> None:
             WHERE suppression.reason NOT IN ('complained', 'blocked') OR excluded.reason = 'blocked'""",
         {"hash": key_hash, "reason": reason, "at": seconds(now)},
     )
+    seal.stopped(db, key_hash, reason, now)
 
 
 def suppressed(db: Database, *key_hashes: str) -> tuple[str, datetime] | None:
@@ -89,10 +93,19 @@ def suppressed(db: Database, *key_hashes: str) -> tuple[str, datetime] | None:
     return None
 
 
+def suppressed_among(db: Database, key_hashes: Iterable[str]) -> frozenset[str]:
+    """Return which of these keyed hashes are suppressed."""
+    rows = db.all(
+        "SELECT hash FROM suppression WHERE hash IN (SELECT value FROM json_each(?))", (json.dumps(list(key_hashes)),)
+    )
+    return frozenset(row[0] for row in rows)
+
+
 def lift(db: Database, *key_hashes: str) -> None:
     """Mail this address again: its owner asked for it and confirmed."""
     for key_hash in key_hashes:
-        db.execute("DELETE FROM suppression WHERE hash = ?", (key_hash,))
+        if db.execute("DELETE FROM suppression WHERE hash = ?", (key_hash,)).rowcount:
+            seal.lifted(db, key_hash)
 
 
 def suppressions(db: Database) -> dict[str, int]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from funnel.store.database import Database, Row
 
+LONGEST_REPLY = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Mailing:
@@ -134,7 +136,7 @@ def finish(
             "reason": reason,
             "now": seconds(now),
             "retry_at": maybe_seconds(retry_at),
-            "reply": reply[:500],
+            "reply": reply[:LONGEST_REPLY],
             "message_id": message_id,
             "version": version,
         },
@@ -144,12 +146,7 @@ def finish(
 
 def release(db: Database, mailing_id: int) -> None:
     """Give back a first claim whose transaction certainly never began: as if it had not been taken."""
-    db.execute("DELETE FROM mailing WHERE id = ? AND status = 'sending' AND attempts = 1", (mailing_id,))
-    db.execute(
-        "UPDATE mailing SET status = 'deferred', attempts = attempts - 1, retry_at = claimed_at"
-        " WHERE id = ? AND status = 'sending'",
-        (mailing_id,),
-    )
+    db.execute("DELETE FROM mailing WHERE id = ? AND status = 'sending'", (mailing_id,))
 
 
 def give_back(db: Database, mailing_id: int, *, now: datetime, attempted: bool) -> None:
@@ -168,6 +165,16 @@ def defer_doubtful(db: Database, mailing_id: int, *, now: datetime) -> None:
         """UPDATE mailing SET status = 'deferred', retry_at = ?, reason = 'goes again: its fate is unknown'
             WHERE id = ? AND status = 'uncertain'""",
         (seconds(now), mailing_id),
+    )
+
+
+def hold_doubtful(db: Database, mailing_id: int) -> None:
+    """Leave a doubtful mailing that was to go again to a person: it would come too late to be known as a double."""
+    db.execute(
+        """UPDATE mailing SET status = 'uncertain', retry_at = NULL,
+                  reason = 'its fate is unknown; too late to try again'
+            WHERE id = ? AND status = 'deferred'""",
+        (mailing_id,),
     )
 
 

@@ -176,7 +176,7 @@ def test_a_claim_given_back_is_as_if_it_had_not_been_taken(db: Database) -> None
 def test_a_second_try_given_back_waits_as_before(db: Database) -> None:
     mailings.finish(db, 1, MailingStatus.DEFERRED, now=NOW, retry_at=NOW)
     assert mailings.reclaim(db, 1, now=LATER, run_id=1)
-    mailings.release(db, 1)
+    mailings.give_back(db, 1, now=LATER, attempted=False)
     found = mailings.by_id(db, 1)
 
     assert found is not None

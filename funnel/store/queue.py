@@ -1,0 +1,121 @@
+"""The queue: what is due with all that a decision needs, in one look, and a batch of claims in one go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from funnel.model import Enrollment, MailingStatus, Status, Subscriber
+from funnel.store.database import maybe_moment, maybe_seconds, moment, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from funnel.store.database import Database
+
+#: CROSS JOIN keeps SQLite from starting with the people.
+WAITING = """SELECT e.id, e.subscriber_id, e.sequence, e.occasion, e.anchor_at, e.next_step, e.next_at, e.last_at,
+                    e.ended, s.email, s.status, s.zone, s.locale, s.created_at, s.name, s.source, s.confirmed_at,
+                    s.stopped_at, s.paused_until, s.email_key, s.gap_days,
+                    (SELECT max(o.last_at) FROM enrollment o WHERE o.subscriber_id = e.subscriber_id),
+                    (SELECT group_concat(m.step, char(10)) FROM mailing m WHERE m.enrollment_id = e.id)
+               FROM enrollment e CROSS JOIN subscriber s ON s.id = e.subscriber_id"""
+#: Costs what is due, not what is stored.
+DUE = f"{WAITING} WHERE e.next_at <= :now ORDER BY e.next_at, e.id LIMIT :limit"
+ONE = f"{WAITING} WHERE e.id = :id"
+
+
+class Waiting(NamedTuple):
+    """A way whose next step is due."""
+
+    enrollment: Enrollment
+    subscriber: Subscriber
+    key: str  #: the canonical address; empty once erased
+    gap_days: int  #: the least number of days this person wants between two mails
+    mailed_at: datetime | None  #: when this person was last mailed on any way
+    had: frozenset[str]  #: the steps of this way that were dealt with
+
+
+class Claimed(NamedTuple):
+    """One claim to be written down, and what comes next on its way."""
+
+    mailing_id: int
+    enrollment_id: int
+    step: str
+    kind: str
+    due_at: datetime
+    next_step: str | None
+    next_at: datetime | None
+    anchor_at: datetime
+    ended: str
+
+
+def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
+    """Return at most ``limit`` ways whose next step is due, the longest waiting first."""
+    return [_waiting(*row) for row in db.all(DUE, {"now": seconds(now), "limit": limit})]
+
+
+def one(db: Database, enrollment_id: int) -> Waiting:
+    """Return one way, whether its next step is due or not; it must be there."""
+    [row] = db.all(ONE, {"id": enrollment_id})
+    return _waiting(*row)
+
+
+def _waiting(  # noqa: PLR0917 - the columns of one row
+    way: int, person: int, sequence: str, occasion: int, anchor: int, step: str | None, at: int | None,
+    last: int | None, ended: str, email: str | None, status: str, zone: str, locale: str, created: int, name: str,
+    source: str, confirmed: int | None, stopped: int | None, paused: int | None, key: str | None, gap_days: int,
+    mailed: int | None, had: str | None,
+) -> Waiting:  # fmt: skip
+    return Waiting(
+        Enrollment(way, person, sequence, occasion, moment(anchor), step, maybe_moment(at), maybe_moment(last), ended),
+        Subscriber(
+            person, email or "", STATUS[status], zone, locale, moment(created), name, source, maybe_moment(confirmed),
+            maybe_moment(stopped), maybe_moment(paused),
+        ),
+        key or "",
+        gap_days,
+        maybe_moment(mailed),
+        frozenset(had.split("\n")) if had else frozenset(),
+    )  # fmt: skip
+
+
+STATUS = {str(status): status for status in Status}
+
+
+def next_id(db: Database) -> int:
+    """Return the first number no mailing has; good until the transaction ends."""
+    return int(db.value("SELECT coalesce(max(id), 0) + 1 FROM mailing"))
+
+
+def claim(db: Database, claims: Sequence[Claimed], *, now: datetime, run_id: int) -> None:
+    """Record that a run sends these, and what comes next for each; in the caller's transaction."""
+    at, sending = seconds(now), MailingStatus.SENDING.value
+    db.many(
+        """INSERT INTO mailing (id, enrollment_id, step, kind, status, due_at, claimed_at, first_at, attempts, run_id)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)""",
+        [(c.mailing_id, c.enrollment_id, c.step, c.kind, sending, seconds(c.due_at), at, at, run_id) for c in claims],
+    )
+    db.many(
+        "UPDATE enrollment SET last_at = ?, next_step = ?, next_at = ?, anchor_at = ?, ended = ? WHERE id = ?",
+        [(at, c.next_step, maybe_seconds(c.next_at), seconds(c.anchor_at), c.ended, c.enrollment_id) for c in claims],
+    )
+
+
+class Sent(NamedTuple):
+    """One mail that the server took, to be written down."""
+
+    finished_at: int
+    reply: str
+    message_id: str
+    version: str
+    mailing_id: int
+
+
+def sent(db: Database, mails: Sequence[Sent]) -> None:
+    """Record that these claimed mails were taken; in the caller's transaction."""
+    db.many(
+        """UPDATE mailing SET status = 'sent', finished_at = ?, reply = ?, message_id = ?, version = ?
+            WHERE id = ? AND status = 'sending'""",
+        mails,
+    )
