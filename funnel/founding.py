@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from funnel.config import load_config, secret_file
 from funnel.errors import ConfigError
 from funnel.samples import sample_folder
+from funnel.store import seal
 from funnel.store.database import open_database
 from funnel.store.tick import leave_note
 
@@ -55,7 +56,8 @@ def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
     for name in ("emails", "guide"):
         _copy(source / name, folder / name)
     _write_keys(secret_file(config))
-    open_database(config.path(config.store.path), create=True).close()
+    with open_database(config.path(config.store.path), create=True) as db:
+        seal.ensure(db)
     draft = folder / "funnel.toml.new"
     draft.write_text(text, "utf-8")
     draft.replace(settings)
@@ -85,8 +87,13 @@ def _write_keys(file: Path) -> None:
     """Write a fresh signing key that only its owner can read; keys that are there are kept."""
     if file.exists():
         return
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+    draft = file.with_name(file.name + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
         handle.write(secrets.token_hex(32) + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
+    draft.replace(file)
 
 
 def with_answers(toml: str, answers: Mapping[str, str]) -> str:

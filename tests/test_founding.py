@@ -30,7 +30,7 @@ def test_everything_is_there_and_private(tmp_path: Path) -> None:
     config = found(tmp_path / "shop")
 
     assert {path.name for path in (tmp_path / "shop").iterdir()} == {
-        ".funnel", "emails", "funnel.db", "funnel.secret", "funnel.toml", "guide",
+        ".funnel", "emails", "funnel.db", "funnel.db.sent", "funnel.secret", "funnel.toml", "guide",
     }  # fmt: skip
     assert len(load_keys(config).signing) == 1
     open_database(config.path(config.store.path)).close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from funnel.store import seal
 from funnel.store.database import moment, seconds
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def put_back(db: Database, subscriber_id: int, key_hash: str, before: dict[str, 
     lifted = db.execute(
         "DELETE FROM suppression WHERE hash = ? AND reason = 'unsubscribed' AND at = ?", (key_hash, seconds(at))
     ).rowcount
+    if lifted and not before["suppression"]:
+        seal.lifted(db, key_hash)
     for reason, since in before["suppression"] if lifted else ():
         db.execute("INSERT INTO suppression VALUES (?, ?, ?)", (key_hash, reason, since))
     drop_undo(db, subscriber_id)

@@ -1,0 +1,143 @@
+"""At a prompt: a backup, a restore, and what is asked and said on the way."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from funnel.store import ledger, seal
+from tests.cli.shell import ANN, BEN
+
+if TYPE_CHECKING:
+    from tests.cli.shell import Shell
+
+
+@pytest.fixture
+def shop(shell: Shell) -> Shell:
+    """Give a prompt with Ann confirmed and her guide sent, and a backup of that."""
+    with shell.funnel.session() as db:
+        seal.ensure(db)
+    shell.join(ANN)
+    assert shell("send").code == 0
+    assert shell("backup", "copy.db").code == 0
+    return shell
+
+
+def test_a_backup_says_what_it_holds_and_what_not(shell: Shell) -> None:
+    shell.join(ANN)
+    done = shell("backup", "copy.db")
+
+    assert done.code == 0
+    assert done.out.startswith("1 people and 0 mails in copy.db, ")
+    assert "The keys are not in it: keep a copy of funnel.secret elsewhere." in done.out
+    assert ANN not in done.out
+    assert stat.S_IMODE(Path("copy.db").stat().st_mode) == 0o600
+
+
+def test_a_backup_for_a_script(shell: Shell) -> None:
+    found = shell("backup", "copy.db", "--json").json
+
+    assert found == {"file": "copy.db", "people": 0, "mailings": 0, "size": Path("copy.db").stat().st_size}
+
+
+def test_a_backup_with_a_bar(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("funnel.cli.keeping.on_terminal", lambda: True)
+
+    assert "people and" in shell("backup", "copy.db").out
+
+
+def test_a_backup_writes_over_nothing(shop: Shell) -> None:
+    done = shop("backup", "copy.db")
+    assert (done.code, done.err) == (1, "Error: copy.db exists already; name another file, or add --force.\n")
+    assert shop("backup", "copy.db", "--force").code == 0
+
+
+def test_from_restore_to_sending_again(shop: Shell) -> None:
+    done = shop("restore", "copy.db", "--yes")
+    assert done.code == 0
+    assert "Restored: 1 people and " in done.out
+    assert "The database that was there is funnel.db.before-" in done.out
+    assert "funnel restore --resume" in done.out
+
+    assert "Sending is held back. This database was restored" in shop("report").out
+    assert "restored from a backup" in shop("report", "--json").json["held_back"]
+
+    done = shop("restore", "--resume", "--yes")
+    assert done.code == 0
+    assert "Recorded. Sending goes on with the next run." in done.out
+    shop.ask(BEN)
+    assert shop("send").code == 0
+    assert "held back" not in shop("report").out
+    assert "Nothing is to be settled" in shop("restore", "--resume", "--yes").out
+
+
+def test_both_at_once_with_people_who_left_and_mails_that_went(shop: Shell) -> None:
+    funnel = shop.funnel
+    with funnel.session() as db:
+        way = db.value("SELECT id FROM enrollment WHERE sequence = 'series'")
+        sealed = ledger.stand(ledger.path_of(db.path))
+    assert sealed is not None
+    now = int(funnel.clock().timestamp()) + 5
+    ledger.write(
+        ledger.path_of(funnel.database_path),
+        [
+            ledger.Batch(1, sealed.batch + 1, 0, now, 1, {"series/did-it-reach-you": ([90], [way])}).line(),
+            ledger.Batch(1, sealed.batch + 2, 0, now, 1, {"series/many-reasons": ([91, 92], [way, 999])}).line(),
+            ledger.Ended(sent=True, mailings=[90]).line(),
+            ledger.Act(sealed.acts + 1, now, funnel.context.hash_of(ANN), "unsubscribed").line(),
+        ],
+    )
+    done = shop("restore", "copy.db", "--resume", "--yes")
+
+    assert done.code == 0
+    assert "1 who left since are off again, 0 of them forgotten again." in done.out
+    assert "2 batches of mail went out since, from " in done.out
+    assert [line.split() for line in done.out.splitlines() if line.startswith("series/")] == [
+        ["series/did-it-reach-you", "1", "0"], ["series/many-reasons", "0", "1"],
+    ]  # fmt: skip
+    assert "1 more went to people, or for requests, that this database does not know." in done.out
+
+
+def test_without_the_journal_it_says_so(shop: Shell) -> None:
+    Path("funnel.db.sent").unlink()
+    done = shop("restore", "--resume", "--yes")
+
+    assert "not beside this database" in done.out
+    assert "The send journal does not know all of that time" in done.out
+
+
+@pytest.mark.parametrize("words", ["restore copy.db", "restore --resume"])
+def test_it_asks_first(shop: Shell, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    Path("funnel.db.sent").unlink()
+    before = Path("funnel.db").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    done = shop(*words.split())
+
+    assert (done.code, done.err) == (130, "Stopped.\n")
+    assert Path("funnel.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        ("restore", 2, "Name a backup, or say --resume"),
+        ("restore copy.db --nothing-since", 2, "--nothing-since goes with --resume"),
+        ("restore nothing.db --yes", 1, "nothing.db is not there"),
+        ("restore funnel.db --yes", 1, "is the database itself"),
+        ("restore funnel.toml --yes", 1, "funnel.toml is damaged"),
+        ("backup nowhere/copy.db", 1, "is no place for a backup"),
+        ("backup .", 1, "is no place for a backup"),
+        ("backup funnel.db --force", 1, "is the database itself"),
+    ],
+)
+def test_a_mistake_is_one_sentence(shop: Shell, words: str, code: int, sentence: str) -> None:
+    done = shop(*words.split())
+
+    assert sentence in done.err
+    assert done.code == code
+    assert "Traceback" not in done.err
