@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from datetime import time, timedelta
 from typing import TYPE_CHECKING
 
 from funnel import enroll
 from funnel.errors import GiftError
-from funnel.model import Event, EventKind, Gift, GiftStatus
+from funnel.model import Event, EventKind, Gift, GiftStatus, Kind
+from funnel.policy import NO_CODE, holds_for_code
 from funnel.schedule import local_instant, zone
-from funnel.store import events, subscribers
+from funnel.store import enrollments, events, pool, runs, subscribers
 from funnel.store import gifts as rows
 
 if TYPE_CHECKING:
@@ -24,6 +26,12 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 RANDOM_CHARACTERS = 12  # 60 bits (SEC-19)
 #: The sequence that sends a code once more.
 AGAIN = "gift"
+#: So few codes left is too few, as is less than were given in the last week.
+LOW = 20
+WEEK = timedelta(days=7)
+UNKNOWN = "There is no such gift code; please check it with the guest."
+NOBODYS = "This code is in the pool, but nobody was given it yet; please ask the guest where it comes from."
+TAKEN_OUT = "This code was taken out of the pool before anybody was given it."
 LOOK_ALIKES = str.maketrans({"O": "0", "I": "1", "L": "1"})
 
 
@@ -64,18 +72,34 @@ def read_code(typed: str) -> str:
     return spelled(code)
 
 
-def issue(db: Database, ctx: Context, subscriber_id: int, now: datetime) -> Gift:
+def issue(db: Database, ctx: Context, subscriber_id: int, now: datetime) -> Gift | None:
     """Return the person's gift, giving them a code when they have none; inside the caller's transaction.
 
-    The same person gets the same code for ever, also after leaving, coming back or being forgotten.
+    The same person gets the same code for ever, also after leaving, coming back or being forgotten. None when the
+    pool is empty: then they wait for the next import, in the order of confirming, and the staff are told (F-50).
     """
+    gift = _code_for(db, ctx, subscriber_id, now)
+    if gift is not None:
+        pool.stop_waiting(db, subscriber_id)
+        return gift
+    if not pool.anybody_waits(db):
+        _alert(db, ctx, now)
+    pool.wait(db, subscriber_id, now)
+    return None
+
+
+def _code_for(db: Database, ctx: Context, subscriber_id: int, now: datetime) -> Gift | None:
+    """Return the person's gift, a new one where they have none; None when the pool is empty."""
     holder = ctx.holder(subscribers.key_of(db, subscriber_id))
     expires = last_moment(ctx, now)
     while True:
         found = rows.by_holder(db, holder)
         if found:
             return found
-        rows.add(db, new_code(), holder, subscriber_id, now=now, expires=expires)
+        if ctx.config.gift.source != "pool":
+            rows.add(db, new_code(), holder, subscriber_id, now=now, expires=expires)
+        elif not pool.give(db, holder, subscriber_id, now=now, expires=expires):
+            return None
 
 
 def last_moment(ctx: Context, now: datetime) -> datetime:
@@ -103,6 +127,8 @@ def send_again(db: Database, ctx: Context, subscriber_id: int, now: datetime) ->
     """
     with db.transaction():
         person, gift = subscribers.by_id(db, subscriber_id), of_person(db, ctx, subscriber_id)
+        if gift is None and pool.waits(db, subscriber_id):
+            raise GiftError("No gift code was left for this person; it goes out by itself when codes are imported.")
         if person is None or gift is None or not person.status.listening:
             raise GiftError("This person gets no mail from us, so no gift code can be sent to them.")
         _refuse(gift, ctx, now)
@@ -113,11 +139,27 @@ def send_again(db: Database, ctx: Context, subscriber_id: int, now: datetime) ->
 
 
 def look_up(db: Database, typed: str) -> Gift:
-    """Return the gift with this code; raises GiftError when there is none."""
-    gift = rows.by_code(db, read_code(typed))
+    """Return the gift with this code, of the pool or one of ours; raises GiftError when there is none."""
+    found = pool.by_key(db, code_key(typed))
+    if found is None:
+        gift = rows.by_code(db, _read(db, typed))
+    elif found["gift_id"] is not None:
+        gift = rows.by_id(db, found["gift_id"])
+    else:
+        raise GiftError(TAKEN_OUT if found["withdrawn_at"] else NOBODYS)
     if gift is None:
-        raise GiftError("There is no such gift code; please check it with the guest.")
+        raise GiftError(UNKNOWN)
     return gift
+
+
+def _read(db: Database, typed: str) -> str:
+    """Return a code of ours in its one spelling; where the clinic has codes of its own, any text may be one."""
+    try:
+        return read_code(typed)
+    except GiftError:
+        if pool.used(db):
+            raise GiftError(UNKNOWN) from None
+        raise
 
 
 def redeem(db: Database, ctx: Context, typed: str, *, by: str, now: datetime) -> Gift:
@@ -151,3 +193,87 @@ def _refuse(gift: Gift, ctx: Context, now: datetime) -> None:
 def counts(db: Database) -> dict[GiftStatus, int]:
     """Return how many gifts are in each status."""
     return rows.counts(db)
+
+
+# --- the clinic's own codes --------------------------------------------------------------------
+
+
+def code_key(text: str) -> str:
+    """Return what makes two codes one at a desk: letters and digits, in capitals."""
+    return "".join(c for c in text.upper() if c.isalnum())
+
+
+def known(db: Database, key: str) -> bool:
+    """True when a code was imported before, or is one that we made ourselves."""
+    return pool.knows(db, key) or rows.by_code(db, spelled(key)) is not None
+
+
+def serve(db: Database, ctx: Context, now: datetime) -> int:
+    """Give codes to those who wait, in the order they confirmed, and let their held mail go with the next run.
+
+    In the caller's transaction; returns how many people are served.
+    """
+    served = 0
+    for person in pool.waiting(db):
+        if _code_for(db, ctx, person, now) is None:
+            break
+        pool.stop_waiting(db, person)
+        served += 1
+    pool.release(db, NO_CODE, now)
+    return served
+
+
+def holds(db: Database, ctx: Context, kind: Kind, subscriber_id: int) -> bool:
+    """True when a mail of this kind is kept back because its person waits for a code."""
+    waits = kind is Kind.GUIDE and pool.waits(db, subscriber_id)
+    held = waits and pool.holds(db, subscriber_id, NO_CODE)
+    return holds_for_code(kind, ctx.config.gift.when_empty, waits=waits, held=held)
+
+
+def waits(db: Database, subscriber_id: int) -> bool:
+    """True while a person waits for a code."""
+    return pool.waits(db, subscriber_id)
+
+
+def withdraw(db: Database, now: datetime) -> int:
+    """Take every free code out of the pool, for good; returns how many."""
+    with db.transaction():
+        return pool.withdraw(db, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """How the pool stands."""
+
+    free: int  #: codes nobody has
+    waiting: int  #: people who confirmed when none was left
+    last_week: int  #: codes given in the last seven days
+
+    @property
+    def low(self) -> bool:
+        """True when somebody waits, or soon will."""
+        return bool(self.waiting) or self.free < max(LOW, self.last_week)
+
+    def __str__(self) -> str:
+        """Return what staff should know, in a sentence; the same with and without trouble."""
+        left = f"{self.free:,} gift {'code is' if self.free == 1 else 'codes are'} left in the pool"
+        if self.waiting:
+            who = f"{self.waiting:,} {'person waits' if self.waiting == 1 else 'people wait'}"
+            return f"{left}, and {who} for one: run “funnel gift import FILE”."
+        lately = f"{left}; {self.last_week:,} went in the last seven days"
+        return f"{lately}: import more soon (“funnel gift import FILE”)." if self.low else f"{lately}."
+
+
+def stock(db: Database, now: datetime, *, in_use: bool = False) -> Stock | None:
+    """Return how the pool stands; None when it is not ``in_use``, gave no code lately, and nobody waits."""
+    waiting, last_week = pool.count_waiting(db), pool.given_since(db, now - WEEK)
+    return Stock(pool.free(db), waiting, last_week) if in_use or waiting or last_week else None
+
+
+def _alert(db: Database, ctx: Context, now: datetime) -> None:
+    """Let the weekly mail to staff go with the next run instead of on Monday: somebody begins to wait for a gift."""
+    staff = runs.get(db, enroll.STAFF)
+    weekly = next((s for s in ctx.sequences.values() if s.weekly), None)
+    way = enrollments.latest(db, int(staff), weekly.name) if staff and weekly else None
+    if way and way.next_at and way.next_at > now:
+        enrollments.plan(db, way.id, step=way.next_step, at=now, anchor=now)

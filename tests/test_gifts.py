@@ -61,7 +61,9 @@ def person(db: Database, email: str = "kim@clinic.example") -> int:
 
 def gift_code(db: Database, ctx: Context, subscriber_id: int, now: datetime = NOW) -> str:
     with db.transaction():
-        return issue(db, ctx, subscriber_id, now).code
+        gift = issue(db, ctx, subscriber_id, now)
+    assert gift is not None
+    return gift.code
 
 
 def refusal(db: Database, ctx: Context, code: str, now: datetime = NOW) -> str:

@@ -1,4 +1,4 @@
-"""What would go wrong, found before anything goes out: settings, mails for everybody who could get them, guide."""
+"""What would go wrong, found before anything goes out: settings, mails for all who could get them, gifts, guide."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from funnel.checks.findings import error
+from funnel.checks.gifts import check_gifts
 from funnel.checks.guide import Pointers, check_guide
 from funnel.checks.mails import check_filled, check_written
 from funnel.checks.people import check_people, same
@@ -39,6 +40,7 @@ def _mail(funnel: Funnel, now: datetime, *, guide: bool) -> Iterator[Finding]:
         yield from filled
         known = {_fault(finding) for finding in filled}
         yield from (finding for finding in check_people(funnel, now) if _fault(finding) not in known)
+        yield from check_gifts(funnel, now)
     except StoreError as fault:
         yield error("database", str(fault), "see docs/operator.md")
 

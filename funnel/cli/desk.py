@@ -1,8 +1,9 @@
-"""Commands for the front desk: gift codes."""
+"""Commands for the front desk, and for whoever looks after the codes: gift."""
 
 from __future__ import annotations
 
 import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group("gift")
 def gift_command() -> None:
-    """Redeem a gift code, or look one up.
+    """Redeem a gift code, look one up, or import codes of your own.
 
     \b
     Example:  funnel gift redeem 7K3M-9QXA-P2VD-5 --by Anna
@@ -99,21 +100,77 @@ def gift_resend(email: str) -> int:
     return 0
 
 
+@gift_command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what would come of it; nothing is changed.")
+@json_option
+def gift_import(file: Path, *, dry_run: bool, as_json: bool) -> int:
+    """Put codes of your own into the pool, from a CSV FILE with a column code, or a text FILE with one on each line.
+
+    All of it or nothing. Codes that came in before are left as they are. People who wait for a code get theirs at
+    once, in the order they confirmed, and their mail goes with the next run. For gift.source = "pool".
+
+    \b
+    Example:  funnel gift import codes.csv --dry-run
+    Exit:     0 good, 1 refused: one line for each faulty line, nothing changed
+    """
+    from funnel.importing import import_codes
+
+    funnel = the_funnel()
+    with funnel.session() as db:
+        result = import_codes(db, funnel.context, file, now=funnel.clock(), really=not dry_run)
+    if as_json:
+        print_json(result)
+    else:
+        say(str(result))
+    return 1 if result.faulty else 0
+
+
+@gift_command.command("withdraw")
+@click.option("--yes", is_flag=True, help="Do not ask; it cannot be undone.")
+def gift_withdraw(*, yes: bool) -> int:
+    """Take every code that nobody has out of the pool, for good. Codes that were given stay good.
+
+    For a list that is no longer valid, and after a restore: codes given since the backup look free again.
+
+    \b
+    Example:  funnel gift withdraw
+    """
+    funnel = the_funnel()
+    if not yes:
+        click.confirm("This cannot be undone. Take out every code that nobody has?", abort=True)
+    with funnel.session() as db:
+        count = gifts.withdraw(db, funnel.clock())
+    say(f"{count:,} {'code' if count == 1 else 'codes'} taken out; nobody will be given one of them.")
+    return 0
+
+
 @gift_command.command("status")
 @json_option
 def gift_status(*, as_json: bool) -> int:
-    """Count the codes by status.
+    """Count the codes by status; of a pool, say how many are left and who waits.
 
     \b
     Example:  funnel gift status --json
+    Exit:     0 enough, 1 the pool runs low: fewer than 20, or than went in the last seven days, or somebody waits
     """
+    from funnel.report import codes
+
     funnel = the_funnel()
     with funnel.session(readonly=True) as db:
-        counts = {str(status): n for status, n in gifts.counts(db).items()}
+        stock = gifts.stock(db, funnel.clock(), in_use=funnel.config.gift.source == "pool")
+        counts = codes(db, stock)
     if as_json:
         print_json(counts)
-    elif counts:
+    else:
+        _print_status(counts, stock)
+    return 1 if stock and stock.low else 0
+
+
+def _print_status(counts: dict[str, int], stock: gifts.Stock | None) -> None:
+    if counts:
         table(["status", "codes"], sorted(counts.items()))
     else:
         say("No gift code has been issued yet.")
-    return 0
+    if stock:
+        say(str(stock))

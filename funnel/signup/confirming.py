@@ -32,8 +32,8 @@ class Confirmed:
 def confirm(db: Database, ctx: Context, enrollment_id: int, *, now: datetime, receipt: Receipt) -> Confirmed:
     """Confirm one request: status, gift code and the way into the series, all or nothing.
 
-    Twice is the same as once. Raises NotFoundError when the person was erased, or left after asking:
-    then only a new request helps (F-51, SEC-42).
+    With an empty pool of codes they wait for one instead (F-50). Twice is the same as once. Raises NotFoundError
+    when the person was erased, or left after asking: then only a new request helps (F-51, SEC-42).
     """
     with db.transaction():
         enrollment = enrollments.by_id(db, enrollment_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from funnel.model import Gift, GiftStatus
+from funnel.store import pool
 from funnel.store.database import maybe_moment, moment, seconds
 
 if TYPE_CHECKING:
@@ -46,6 +47,12 @@ def by_holder(db: Database, holder: str) -> Gift | None:
     return from_row(row) if row else None
 
 
+def by_id(db: Database, gift_id: int) -> Gift | None:
+    """Return one gift, or None."""
+    row = db.one("SELECT * FROM gift WHERE id = ?", (gift_id,))
+    return from_row(row) if row else None
+
+
 def by_code(db: Database, code: str) -> Gift | None:
     """Return the gift with this code, or None."""
     row = db.one("SELECT * FROM gift WHERE code = ?", (code,))
@@ -77,8 +84,12 @@ def expire(db: Database, now: datetime) -> int:
 
 
 def forget(db: Database, subscriber_id: int) -> None:
-    """Cut a gift loose from its person; the keyed holder hash stays, so nobody gets a second one."""
+    """Cut a gift loose from its person; the keyed holder hash stays, so nobody gets a second one.
+
+    Who waits for a code gives up the place.
+    """
     db.execute("UPDATE gift SET subscriber_id = NULL WHERE subscriber_id = ?", (subscriber_id,))
+    pool.stop_waiting(db, subscriber_id)
 
 
 def counts(db: Database) -> dict[GiftStatus, int]:

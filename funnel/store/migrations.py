@@ -223,6 +223,24 @@ CREATE INDEX move_of_subscriber ON move (subscriber_id);
 CREATE INDEX move_at ON move (at);
 """
 
+POOL = """
+CREATE TABLE pool (                -- the clinic's own gift codes, given in the order they came in
+    id           INTEGER PRIMARY KEY,
+    key          TEXT NOT NULL UNIQUE,    -- its letters and digits in capitals: no two codes a desk would confuse
+    code         TEXT NOT NULL,           -- as the clinic writes it
+    at           INTEGER NOT NULL,
+    gift_id      INTEGER UNIQUE REFERENCES gift (id),    -- NULL while nobody has it
+    withdrawn_at INTEGER
+) STRICT;
+CREATE INDEX pool_free ON pool (id) WHERE gift_id IS NULL AND withdrawn_at IS NULL;
+
+CREATE TABLE gift_wait (           -- who confirmed when no code was left, in the order they are served
+    id            INTEGER PRIMARY KEY,
+    subscriber_id INTEGER NOT NULL UNIQUE REFERENCES subscriber (id),
+    at            INTEGER NOT NULL
+) STRICT;
+"""
+
 
 def migrate(path: Path) -> None:
     """Bring the database file to this version: all steps in one transaction, each version once."""
@@ -260,6 +278,10 @@ def _versions() -> Migrations:
     @versions()
     def m003_moves(tables: Tables) -> None:
         _run(tables, MOVES)
+
+    @versions()
+    def m004_pool(tables: Tables) -> None:
+        _run(tables, POOL)
 
     return versions
 

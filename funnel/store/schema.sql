@@ -196,3 +196,20 @@ CREATE TABLE move (                -- who wants their mails at another address: 
 CREATE INDEX move_of_subscriber ON move (subscriber_id);
 
 CREATE INDEX move_at ON move (at);
+
+CREATE TABLE pool (                -- the clinic's own gift codes, given in the order they came in
+    id           INTEGER PRIMARY KEY,
+    key          TEXT NOT NULL UNIQUE,    -- its letters and digits in capitals: no two codes a desk would confuse
+    code         TEXT NOT NULL,           -- as the clinic writes it
+    at           INTEGER NOT NULL,
+    gift_id      INTEGER UNIQUE REFERENCES gift (id),    -- NULL while nobody has it
+    withdrawn_at INTEGER
+) STRICT;
+
+CREATE INDEX pool_free ON pool (id) WHERE gift_id IS NULL AND withdrawn_at IS NULL;
+
+CREATE TABLE gift_wait (           -- who confirmed when no code was left, in the order they are served
+    id            INTEGER PRIMARY KEY,
+    subscriber_id INTEGER NOT NULL UNIQUE REFERENCES subscriber (id),
+    at            INTEGER NOT NULL
+) STRICT;

@@ -12,7 +12,7 @@ import sqlite3
 #: "Funl" in ASCII: marks a file as ours, so that another program's database is refused.
 APPLICATION_ID = 0x46756E6C
 #: How many migrations there are; bumped with each one in migrations.py.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 NOTE = ".funnel/tick"
 #: Says to SQLite, which does not see it by itself, that the small index of unsettled mail is enough.
 OPEN = "status IN ('sending', 'uncertain', 'held', 'deferred')"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tests.cli.shell import ANN, BEN, Shell
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_a_code_is_good_once(shell: Shell) -> None:
@@ -64,3 +71,56 @@ def test_a_book_that_does_not_add_up_is_told(shell: Shell) -> None:
     assert done.code == 1
     assert "NO" in done.out
     assert shell("report", "--json").json["adds_up"] is False
+
+
+# --- codes of the clinic's own -----------------------------------------------------------------
+
+
+def with_pool(shell: Shell) -> None:
+    settings = shell.folder / "funnel.toml"
+    settings.write_text(settings.read_text("utf-8") + '\n[gift]\nsource = "pool"\n', "utf-8")
+
+
+def test_codes_are_imported_counted_and_used(shell: Shell) -> None:
+    with_pool(shell)
+    assert shell("gift", "status").code == 1
+    shell.join(ANN)
+    waits = shell("gift", "status")
+    assert (waits.code, "1 person waits for one" in waits.out) == (1, True)
+
+    Path("codes.csv").write_text("code\n" + "".join(f"MILL-{n:04}\n" for n in range(30)))
+    tried = shell("gift", "import", "codes.csv", "--dry-run")
+    assert (tried.code, "30 new" in tried.out, "dry run" in tried.out) == (0, True, True)
+    done = shell("gift", "import", "codes.csv", "--json").json
+    assert (done["applied"], done["new"], done["served"], done["free"]) == (True, 30, 1, 29)
+
+    assert shell.code() == "MILL-0000"
+    assert shell("gift", "redeem", "mill0000").code == 0
+    enough = shell("gift", "status", "--json")
+    assert (enough.code, enough.json) == (0, {"redeemed": 1, "free": 29, "pending": 0})
+    assert "29 gift codes are left in the pool; 1 went in the last seven days." in shell("report").out
+
+
+def test_a_faulty_list_is_refused_line_by_line(shell: Shell) -> None:
+    with_pool(shell)
+    Path("codes.txt").write_text("MILL-0001\n???\n")
+    done = shell("gift", "import", "codes.txt")
+
+    assert done.code == 1
+    assert "codes.txt, line 2: a code has letters" in done.out
+    assert shell("gift", "status", "--json").json["free"] == 0
+    assert "cannot be read" in shell("gift", "import", "none.txt").err
+
+
+def test_free_codes_can_be_taken_out(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_pool(shell)
+    Path("codes.txt").write_text("MILL-0001\nMILL-0002\n")
+    shell("gift", "import", "codes.txt")
+    shell.join(ANN)
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert shell("gift", "withdraw").code == 130
+
+    assert shell("gift", "withdraw", "--yes").out == "1 code taken out; nobody will be given one of them.\n"
+    assert shell("gift", "withdraw", "--yes").out.startswith("0 codes taken out")
+    assert shell("gift", "redeem", "MILL-0001").code == 0
+    assert "was taken out of the pool" in shell("gift", "show", "MILL-0002").err

@@ -53,5 +53,5 @@ class Confirming:
         return self.desk.page(
             "thanks", script=True, again=done.again, guide_url=links.download(person.id, now),
             pages=self.funnel.guide_length, preferences_url=links.preferences(person.id),
-            **self.desk.gift_fields(self.funnel.gift_of(person)),
+            **self.desk.gift_fields(person, self.funnel.gift_of(person)),
         )  # fmt: skip

@@ -158,10 +158,11 @@ class Desk:
             locale=self.words.language, ip=self.ip(), agent=agent(),
         )  # fmt: skip
 
-    def gift_fields(self, gift: Gift | None) -> dict[str, Any]:
-        """Return what a page may say about a gift."""
+    def gift_fields(self, person: Subscriber, gift: Gift | None) -> dict[str, Any]:
+        """Return what a page may say about a person's gift, or about waiting for one."""
         until = self.day(gift.expires_at) if gift else ""
-        return {"gift": gift, "usable": self.funnel.can_use(gift), "until": until}
+        waits = gift is None and self.funnel.waits_for_gift(person)
+        return {"gift": gift, "usable": self.funnel.can_use(gift), "until": until, "waits": waits}
 
     def _templates(self) -> Environment:
         """Return the templates, each with the clinic's names and the sentences at hand."""

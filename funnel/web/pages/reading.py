@@ -51,7 +51,7 @@ class Reading:
         return self.desk.page(
             "guide", status, script=reveal, guide_url=f"{self.desk.root}/g/{token}", who=mask(person.email),
             pages=self.funnel.guide_length, megabytes=f"{size / 1_000_000:.1f}" if size else "", reveal=reveal,
-            **self.desk.gift_fields(gift),
+            **self.desk.gift_fields(person, gift),
         )  # fmt: skip
 
     def guide_act(self, token: str) -> Response:
