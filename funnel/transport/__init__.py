@@ -9,8 +9,10 @@ from funnel.errors import ConfigError, TransportError
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
-    from funnel.config import Config
+    from funnel.config import Config, Smtp
     from funnel.model import Outgoing, Reply
+    from funnel.transport.around import Keeper
+    from funnel.transport.smtp import SmtpTransport
 
 
 class UnsentError(TransportError):
@@ -65,8 +67,8 @@ def one_by_one(
         yield mail, reply
 
 
-def make_transport(config: Config, password: str | None = None) -> Transport:
-    """Return the transport the settings ask for."""
+def make_transport(config: Config, password: str | None = None, keeper: Keeper | None = None) -> Transport:
+    """Return the transport the settings ask for; with a ``keeper`` the rate holds from run to run."""
     if config.transport.kind == "outbox":
         from funnel.transport.outbox import OutboxTransport
 
@@ -83,4 +85,12 @@ def make_transport(config: Config, password: str | None = None) -> Transport:
             "transport.smtp.user is set but there is no password; put it into FUNNEL_SMTP_PASSWORD "
             "or into a file named by FUNNEL_SMTP_PASSWORD_FILE."
         )
-    return SmtpTransport(smtp, password or "", hostname=config.domain)
+    return _around(SmtpTransport(smtp, password or "", hostname=config.domain), smtp, keeper)
+
+
+def _around(made: SmtpTransport, smtp: Smtp, keeper: Keeper | None) -> Transport:
+    """Return a connection with all around it that the settings ask for."""
+    from funnel.transport.around import Keyed, Paced
+
+    paced = Paced(made, keeper) if keeper and smtp.rate_per_second else made
+    return Keyed(paced, smtp.idempotency_header) if smtp.idempotency_header else paced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 #: What a sum of floating-point numbers may lack of a whole token.
 ALMOST = 1e-6
@@ -37,3 +38,31 @@ class Bucket:
 def room(rate: float) -> float:
     """Return how many tokens fit: one, or those of a twentieth of a second, to make up for a late look."""
     return max(1.0, rate / 20)
+
+
+# --- from one run to the next --------------------------------------------------------------------
+
+#: Stands where the bucket is kept while a run is at work: found by the next one, that run died.
+IN_USE = "in use"
+
+
+def written(bucket: Bucket, rate: float, now: float, wall: float) -> str:
+    """Return what to keep of a bucket for the next run: its tokens ``now``, and the time of day, in seconds."""
+    return f"{bucket.filled(rate, now).tokens!r} {wall!r}"
+
+
+def resumed(kept: str | None, rate: float, now: float, wall: float) -> Bucket:
+    """Return the bucket of a run that begins ``now``, from what the one before it kept.
+
+    The very first run has one token. After a run that died, or words nobody wrote, the bucket is empty: the
+    dead run may have sent up to its end. What was kept in the future of ``wall`` has grown by nothing.
+    """
+    if kept is None:
+        return Bucket(1.0, now)
+    try:
+        tokens, at = map(float, kept.split())
+    except ValueError:
+        return Bucket(0.0, now)
+    if not (isfinite(tokens) and isfinite(at)):
+        return Bucket(0.0, now)
+    return Bucket(Bucket(tokens, at).filled(rate, wall).tokens, now)

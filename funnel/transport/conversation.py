@@ -156,7 +156,7 @@ class Conversation:
         if mail is None or not self.clear:
             raise AssertionError("no 354 came")
         self.sent, self.coming, self.clear = mail, None, False
-        self.out += _on_the_wire(mail.message)
+        self.out += _on_the_wire(mail)
         self._awaited.append("dot")
 
     def hear(self, data: bytes) -> None:
@@ -287,7 +287,7 @@ def impossible(mail: Outgoing) -> Reply | None:
     """Return why a mail can go to no server, or None."""
     if not (PATH.fullmatch(mail.recipient) and PATH.fullmatch(mail.sender)):
         return Reply(Delivery.PERMANENT, 0, "the address cannot be written in SMTP", "rcpt")
-    if _line_ends(mail.message) not in {"\r\n", None}:
+    if not mail.canonical and _line_ends(mail.message) not in {"\r\n", None}:
         return Reply(Delivery.PERMANENT, 0, "the message has a line that does not end in CRLF", "data")
     return None
 
@@ -328,11 +328,15 @@ def xtext(text: str) -> str:
     return text.replace("+", "+2B").replace("=", "+3D")
 
 
-def _on_the_wire(message: bytes) -> tuple[bytes, bytes]:
+def _on_the_wire(mail: Outgoing) -> tuple[bytes, bytes]:
     """Return a message with its dots doubled, and its end."""
-    content = message.replace(b"\r\n.", b"\r\n..")
-    content = b"." + content if content.startswith(b".") else content
+    content = mail.message if mail.canonical else _stuffed(mail.message)
     return content, b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
+
+
+def _stuffed(message: bytes) -> bytes:
+    content = message.replace(b"\r\n.", b"\r\n..")
+    return b"." + content if content.startswith(b".") else content
 
 
 def clean(text: bytes | str) -> str:

@@ -146,6 +146,8 @@ class _Run:
 
     def _more(self) -> bool:
         """Do what can be done now, waiting for the servers when that is nothing; return whether there may be more."""
+        for line in [line for line in self.lines if line.talk.clear]:
+            self._deliver(line)
         self._feed()
         if self.settled:
             return True
@@ -265,6 +267,8 @@ class _Run:
             self._lost(line, str(error))
             return
         self._collect(line)
+        if line.talk.clear and self.settled:
+            return  # the next message starts when the answer to the one before has been taken note of
         if line.talk.clear:
             self._deliver(line)
         elif line.idle and self._spent(line):

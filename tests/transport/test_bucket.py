@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funnel.transport.bucket import Bucket, room
+from funnel.transport.bucket import IN_USE, Bucket, resumed, room, written
 
 RATES = st.floats(0.01, 1_000)
 PAUSES = st.lists(st.floats(0, 5), min_size=1, max_size=60)
@@ -63,3 +65,77 @@ def test_a_slow_rate_keeps_one_message_in_store_at_most() -> None:
 
     assert bucket.wait(1 / 60, 86_400) == 0
     assert bucket.taken(1 / 60, 86_400).wait(1 / 60, 86_400) == pytest.approx(60)
+
+
+# --- from one run to the next --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: how long after the one before, what it waits for between mails, and whether it is killed."""
+
+    after: float
+    pauses: list[float]
+    killed: bool
+    started: float  #: what its own clock says at the start; it counts from nothing that others know
+
+
+RUNS = st.lists(
+    st.builds(Run, st.floats(0, 3), st.lists(st.floats(0, 1), max_size=12), st.booleans(), st.floats(0, 1e6)),
+    min_size=1,
+    max_size=5,
+)
+
+
+def lived(rate: float, runs: list[Run]) -> list[float]:
+    """Return when mails go over several runs, by the one clock on the wall."""
+    wall, kept, gone = 1_800_000_000.0, None, []
+    for run in runs:
+        wall += run.after
+        begun = wall
+        bucket, kept = resumed(kept, rate, run.started, wall), IN_USE
+        for pause in run.pauses:
+            wall += pause
+            wall += bucket.wait(rate, run.started + (wall - begun))
+            bucket = bucket.taken(rate, run.started + (wall - begun))
+            gone.append(wall)
+        if not run.killed:
+            kept = written(bucket, rate, run.started + (wall - begun), wall)
+    return gone
+
+
+@given(rate=st.floats(0.2, 500), runs=RUNS)
+def test_the_rate_holds_over_all_runs_whoever_is_killed(rate: float, runs: list[Run]) -> None:
+    gone = lived(rate, runs)
+    for i, early in enumerate(gone):
+        for j, late in enumerate(gone[i:]):
+            assert j + 1 <= rate * (late - early) + room(rate) + 1e-2
+
+
+def test_three_runs_in_a_row_are_no_faster_than_one() -> None:
+    one = lived(5, [Run(0, [0.0] * 30, killed=False, started=0)])
+    three = lived(5, [Run(0, [0.0] * 10, killed=False, started=float(n)) for n in range(3)])
+
+    assert three == pytest.approx(one, abs=1e-3)
+    assert one[-1] - one[0] == pytest.approx(29 / 5, abs=1e-3)
+
+
+def test_after_a_dead_run_the_next_begins_with_nothing() -> None:
+    """However long ago that was: nobody knows when its last mail went."""
+    for started in (IN_USE, "", "nonsense", "nan 1.0", "1.0 inf", "1 2 3"):
+        assert resumed(started, 5, 10.0, 2e9) == Bucket(0.0, 10.0)
+    assert resumed(None, 5, 10.0, 2e9) == Bucket(1.0, 10.0)
+
+
+@given(rate=RATES, tokens=st.floats(0, 1), ahead=st.floats(0, 1e9))
+def test_a_wall_clock_put_back_gives_nothing(rate: float, tokens: float, ahead: float) -> None:
+    kept = written(Bucket(tokens, 5.0), rate, 5.0, 1e9 + ahead)
+
+    assert resumed(kept, rate, 7.0, 1e9) == Bucket(tokens, 7.0)
+
+
+def test_time_between_runs_fills_it_up_to_its_room_only() -> None:
+    kept = written(Bucket(0.0, 5.0), 100, 5.0, 1e9)
+
+    assert resumed(kept, 100, 0.0, 1e9 + 0.02).tokens == pytest.approx(2)
+    assert resumed(kept, 100, 0.0, 1e9 + 86_400).tokens == room(100)
