@@ -44,13 +44,20 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Keep this one mail back until something else comes, and go on with the next."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """Take this person off the list without another mail."""
 
     reason: str
 
 
-Verdict = Go | Skip | Wait | Stop | Leave
+Verdict = Go | Skip | Wait | Stop | Hold | Leave
 
 
 def may_send(
@@ -93,6 +100,20 @@ def _applies(when: Condition, facts: Facts) -> Verdict:
     }
     missing, reason = unmet.get(when, (False, ""))
     return Skip(reason) if missing else Go()
+
+
+#: How the reason of a mail ends that goes again by a person's decision, so that no rule holds it back once more.
+BY_HAND = "somebody decided so"
+#: Why a mail is held that would bring a gift code while none is left; told apart by these words.
+NO_CODE = "no gift code is left; it goes when codes are imported"
+
+
+def holds_for_code(kind: Kind, when_empty: str, *, waits: bool, held: bool) -> bool:
+    """True when the mail that brings guide and gift is kept back because its person waits for a code (F-50).
+
+    Only one is: whoever asks for the guide once more, while one is ``held``, gets it without the code.
+    """
+    return kind is Kind.GUIDE and when_empty == "hold" and waits and not held
 
 
 # --- may this address be asked again -----------------------------------------------------------
@@ -306,10 +327,65 @@ def settle(
     return Settled(MailingStatus.FAILED, f"refused for good ({fault})")
 
 
-def after_uncertainty(kind: Kind, on_uncertain: dict[str, str]) -> str:
-    """Return ``retry`` or ``hold`` for a mail whose fate is unknown (P3).
+#: So many mails that cannot be written, being more than one in so many of a run, stop it (F-47).
+UNWRITTEN, ONE_IN = 3, 20
 
-    A lost guide is worse than two; for everything else twice is worse than late.
+
+def unwritten(why: str, *, attempts: int, first: datetime, now: datetime) -> Settled:
+    """Return what to record for a mail that could not be written: it goes again when somebody has mended it."""
+    again = retry_at(attempts, first, now)
+    status = MailingStatus.DEFERRED if again else MailingStatus.FAILED
+    return Settled(status, f"not written: {why}", again)
+
+
+def too_many_unwritten(count: int, of: int) -> bool:
+    """True when a run had better stop: the fault is in the mail, not in one person's words."""
+    return count >= UNWRITTEN and count * ONE_IN > of
+
+
+#: Kept back from the time a provider promises to know a key: its clock is not ours.
+MARGIN = timedelta(hours=1)
+
+
+def after_uncertainty(
+    kind: Kind, on_uncertain: dict[str, str], remembers: timedelta = timedelta(0), age: timedelta = timedelta(0)
+) -> str:
+    """Return ``idempotent``, ``retry`` or ``hold`` for a mail whose fate is unknown (P3).
+
+    ``idempotent`` may go again however often, because the provider ``remembers`` for that long which mails it
+    took; ``age`` is the time since the first try. Without that, a lost guide is worse than two; for everything
+    else twice is worse than late.
     """
     fallback = "retry" if kind in {Kind.CONFIRM, Kind.GUIDE} else "hold"
-    return on_uncertain.get(kind.value, fallback)
+    wanted = on_uncertain.get(kind.value, "idempotent" if remembers else fallback)
+    if wanted != "idempotent":
+        return wanted
+    return wanted if age < remembers - MARGIN else fallback
+
+
+def again_after_doubt(
+    kind: Kind,
+    on_uncertain: dict[str, str],
+    remembers: timedelta,
+    *,
+    doubts: int,
+    attempts: int,
+    first: datetime,
+    now: datetime,
+) -> datetime | None:
+    """Return when a mail whose fate became unknown ``now`` goes again, or None when a person has to decide.
+
+    ``doubts`` counts those before this one, ``attempts`` all tries, this one included.
+    """
+    at = now if doubts == 0 else retry_at(attempts, first, now)
+    if at is None or not may_go_again(kind, on_uncertain, remembers, doubts=doubts + 1, age=at - first):
+        return None
+    return at
+
+
+def may_go_again(
+    kind: Kind, on_uncertain: dict[str, str], remembers: timedelta, *, doubts: int, age: timedelta
+) -> bool:
+    """True while a mail with so many doubts on record may go again; asked anew right before it does."""
+    word = after_uncertainty(kind, on_uncertain, remembers, age)
+    return word == "idempotent" or (word == "retry" and doubts <= 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from funnel import enroll, gifts, policy
 from funnel.model import Due, EventKind, Facts, Kind, MailingStatus, Step
 from funnel.schedule import earliest_go, is_stale, zone
-from funnel.store import enrollments, events, mailings, subscribers
+from funnel.store import enrollments, events, mailings, queue, subscribers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from funnel.store.database import Database
     from funnel.store.mailings import Mailing
 
+NO_STEP = Step("", Kind.DRIP)
 ENGAGED = timedelta(days=30)
 ENGAGING = (EventKind.DOWNLOADED, EventKind.REDEEMED, EventKind.PAUSED, EventKind.RESUMED, EventKind.RESUBSCRIBED)
 
@@ -30,7 +32,7 @@ class Planned:
     subscriber_id: int
     sequence: str
     step: str
-    would: str  #: "send", "leave out", "put off" or "end the series"
+    would: str  #: "send", "leave out", "put off", "hold" or "end the series"
     why: str
 
 
@@ -40,41 +42,52 @@ class Decider:
     def __init__(self, db: Database, ctx: Context) -> None:
         self.db = db
         self.ctx = ctx
+        self._steps = {(name, step.name): step for name, way in ctx.sequences.items() for step in way.steps}
 
     def again(self, mailing: Mailing) -> Due | None:
         """Return a deferred mail with all a decision needs, or None when its way is gone."""
         enrollment = enrollments.by_id(self.db, mailing.enrollment_id)
         if enrollment is None:
             return None
-        step = self._step(enrollment, mailing.step) or Step(mailing.step, Kind(mailing.kind))
-        return self._due(enrollment, step, mailing)
-
-    def due_of(self, enrollment: Enrollment) -> Due:
-        """Return a due enrollment with all a decision needs; a step that is gone becomes the next open one."""
-        step = self._step(enrollment, enrollment.next_step or "")
-        if step is None and enrollment.sequence in self.ctx.sequences:
-            step = enroll.first_open_step(self.db, self.ctx.sequences[enrollment.sequence], enrollment)
-        return self._due(enrollment, step or Step("", Kind.DRIP))
-
-    def _step(self, enrollment: Enrollment, name: str) -> Step | None:
-        sequence = self.ctx.sequences.get(enrollment.sequence)
-        return sequence.step(name) if sequence else None
-
-    def _due(self, enrollment: Enrollment, step: Step, mailing: Mailing | None = None) -> Due:
         person = subscribers.by_id(self.db, enrollment.subscriber_id)
         if person is None:
             raise AssertionError(f"enrollment {enrollment.id} has no subscriber")
         key = subscribers.key_of(self.db, person.id)
-        found = events.suppressed(self.db, *self.ctx.suppression_hashes(key)) if key else None
+        step = self._step(enrollment, mailing.step) or Step(mailing.step, Kind(mailing.kind))
         return Due(
-            enrollment,
-            person,
-            step,
-            suppressed=found is not None,
-            mailing_id=mailing.id if mailing else None,
-            attempts=mailing.attempts if mailing else 0,
-            first_at=mailing.first_at if mailing else None,
-        )
+            enrollment, person, step, suppressed=self.suppressed(key), mailing_id=mailing.id,
+            attempts=mailing.attempts, first_at=mailing.first_at, key=key,
+        )  # fmt: skip
+
+    def suppressed(self, key: str) -> bool:
+        """True when this address must get no mail."""
+        return bool(key) and events.suppressed(self.db, *self.ctx.suppression_hashes(key)) is not None
+
+    def waiting(self, now: datetime, limit: int) -> list[Due]:
+        """Return at most ``limit`` due steps with all a decision needs, the longest waiting first."""
+        found = queue.due(self.db, now, limit)
+        hashes = [self.ctx.suppression_hashes(way.key) if way.key else () for way in found]
+        suppressed = events.suppressed_among(self.db, itertools.chain.from_iterable(hashes)) if found else frozenset()
+        return [self._due(way, not suppressed.isdisjoint(own)) for way, own in zip(found, hashes, strict=True)]
+
+    def due_of(self, enrollment: Enrollment) -> Due:
+        """Return the next step of a way, due or not, with all a decision needs."""
+        way = queue.one(self.db, enrollment.id)
+        return self._due(way, self.suppressed(way.key))
+
+    def _due(self, way: queue.Waiting, suppressed: bool) -> Due:
+        """Return a due way as a due step; a step that is gone becomes the next open one."""
+        enrollment = way.enrollment
+        step = self._step(enrollment, enrollment.next_step or "")
+        if step is None and enrollment.sequence in self.ctx.sequences:
+            step = enroll.open_step(self.ctx.sequences[enrollment.sequence], way.had)
+        return Due(
+            enrollment, way.subscriber, step or NO_STEP, suppressed, key=way.key, gap_days=way.gap_days,
+            mailed_at=way.mailed_at, had=way.had,
+        )  # fmt: skip
+
+    def _step(self, enrollment: Enrollment, name: str) -> Step | None:
+        return self._steps.get((enrollment.sequence, name))
 
     def decide(self, due: Due, now: datetime) -> policy.Verdict:
         """Return what to do with a due step at ``now``; writes nothing."""
@@ -96,7 +109,9 @@ class Decider:
             return policy.Skip("the request is older than its link would be good for")
         if first_try and is_stale(step, due.enrollment.next_at or now, now, self.ctx.calendar):
             return policy.Skip("too late to make sense")
-        last = enrollments.last_mail_at(self.db, person.id) if first_try else None
+        if first_try and gifts.holds(self.db, self.ctx, step.kind, person.id):
+            return policy.Hold(policy.NO_CODE)
+        last = due.mailed_at if first_try else None
         at, reason = earliest_go(step, now, zone(person.zone), self.ctx.calendar, last)
         return policy.Wait(at, reason) if at > now else verdict
 
@@ -130,8 +145,7 @@ class Decider:
     def would_send(self, now: datetime, limit: int = 0) -> list[Planned]:
         """Return what a run at ``now`` would do first with each due step; writes nothing."""
         retries = (self.again(mailing) for mailing in mailings.retries_due(self.db, now, limit or -1))
-        waiting = (self.due_of(enrollment) for enrollment in enrollments.due(self.db, now, limit or -1))
-        found = [due for due in retries if due] + list(waiting)
+        found = [due for due in retries if due] + self.waiting(now, limit or -1)
         return [self._planned(due, now) for due in found[: limit or None]]
 
     def _planned(self, due: Due, now: datetime) -> Planned:
@@ -141,6 +155,8 @@ class Decider:
             would, why = "leave out", verdict.reason
         elif isinstance(verdict, policy.Stop):
             would, why = "end the series", verdict.reason
+        elif isinstance(verdict, policy.Hold):
+            would, why = "hold", verdict.reason
         elif isinstance(verdict, policy.Leave):
             would, why = "take off the list", verdict.reason
         elif isinstance(verdict, policy.Wait):
@@ -151,5 +167,5 @@ class Decider:
     def reopened(self, due: Due, verdict: policy.Wait) -> datetime:
         """Return the first open moment after a wait."""
         where = zone(due.subscriber.zone)
-        last = enrollments.last_mail_at(self.db, due.subscriber.id) if due.mailing_id is None else None
+        last = due.mailed_at if due.mailing_id is None else None
         return earliest_go(due.step, verdict.until, where, self.ctx.calendar, last)[0]

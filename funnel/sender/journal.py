@@ -40,6 +40,7 @@ class Journal:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             if os.fstat(handle).st_size != size:
+                os.ftruncate(handle, 0)  # made for batches of another size: its states stand elsewhere
                 os.ftruncate(handle, size)
             self._map = mmap.mmap(handle, size)
         finally:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,12 +31,12 @@ from funnel.model import (
     Rendered,
     Reply,
     Status,
-    Tally,
 )
-from funnel.sender.decide import Decider
+from funnel.sender.claim import Claim, Claimer
 from funnel.sender.journal import Journal, Stage
-from funnel.store import enrollments, mailings, runs, subscribers
+from funnel.store import enrollments, mailings, queue, runs, subscribers
 from funnel.store import gifts as gift_rows
+from funnel.store.database import seconds
 from funnel.transport import UnsentError
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ if TYPE_CHECKING:
     from funnel.store.mailings import Mailing
     from funnel.transport import Transport
 
-#: So many claims are committed together; a power cut leaves at most these in doubt.
-BATCH = 100
-#: So many answers are written down together, or as many as came within a second.
-TOGETHER = 32
+#: So many claims are committed together, more of them where the server is quick; a power cut leaves them in doubt.
+SMALLEST, LARGEST = 100, 1_000
+#: Answers are written down together, as many as came within a second.
 SOON = timedelta(seconds=1)
 #: How long nothing is sent after a server refused us as a sender (BNC-3).
 BREAKER = timedelta(hours=1)
@@ -63,18 +62,8 @@ GONE = frozenset({Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status
 class FieldsOf(Protocol):
     """Gives the fields that fill a mail for one person."""
 
-    def __call__(self, due: Due, now: datetime) -> Mapping[str, object]:
-        """Return every field a mail may name."""
-
-
-@dataclass(slots=True)
-class Claim:
-    """One mail this run has taken upon itself."""
-
-    due: Due
-    mailing_id: int
-    at: datetime
-    rendered: Rendered | None = None  #: once it is on its way
+    def __call__(self, due: Due, now: datetime, wanted: frozenset[str]) -> Mapping[str, object]:
+        """Return every field a mail may name; of the personal ones only those wanted need to be made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +75,15 @@ class Answer:
     reply: Reply | None
     at: datetime
 
-
-@dataclass(slots=True)
-class _Books:
-    """What this run holds in its hands: claims without an answer, answers not yet written down, what was told."""
-
-    claims: dict[int, Claim] = field(default_factory=dict)
-    answers: list[Answer] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    @property
+    def plainly_sent(self) -> bool:
+        """True for a first try that was taken, from which nothing else follows."""
+        due = self.claim.due
+        sent = self.settled.status is MailingStatus.SENT
+        return sent and due.mailing_id is None and due.step.kind is not Kind.GUIDE
 
 
-class Sender(Decider):
+class Sender(Claimer):
     """Sends what is due. One run at a time per database, which a lock file sees to."""
 
     def __init__(
@@ -114,20 +101,22 @@ class Sender(Decider):
         self.transport = transport
         self.fields_of = fields_of
         self.clock = clock
-        self.tally = Tally()
         self.halted = ""  #: why the run stopped early, if it did
         self.stop = threading.Event()  #: set from outside: end after the mails on the wire
-        self._run_id = 0
         self._suspects = 0
-        self._books = _Books()
+        self._unwritten = 0
+        self._refusal = ""  #: what the server said when it refused us as a sender
+        self._open_answers: list[Answer] = []  #: not yet written down
+        self._batch = SMALLEST
 
     def send_due(self, limit: int = 0) -> Iterator[Outcome]:
         """Yield what became of each due step, as it is written down; ``limit`` 0 means all.
 
-        Raises RunActiveError when another run is at work, TransportError when no mail can go at all;
-        then nobody's attempt is used up.
+        Raises RunActiveError when another run is at work, SealError or ElsewhereError when this database is not the
+        one that sends, TransportError when no mail can go at all; then nobody's attempt is used up.
         """
-        with self._only_run(), Journal(self._beside(".journal"), BATCH) as journal:
+        with self._only_run(), self.guard, Journal(self._beside(".journal"), LARGEST) as journal:
+            self.guard.check(self.clock())
             self._begin(journal)
             try:
                 if not self._rests():
@@ -160,18 +149,20 @@ class Sender(Decider):
     def _begin(self, journal: Journal) -> None:
         now = self.clock()
         with self.db.transaction():
-            self._run_id = runs.start(self.db, host=socket.gethostname(), pid=os.getpid(), now=now)
+            self.run_id = runs.start(self.db, host=socket.gethostname(), pid=os.getpid(), now=now)
             runs.tick(self.db, now)
             self._recover(journal, now)
             subscribers.end_pauses(self.db, now)
             gift_rows.expire(self.db, now)
+            gifts.serve(self.db, self.ctx, now)
             enroll.enter_staff(self.db, self.ctx, now)
+        journal.begin(self.run_id, [])
         signup.purge(self.db, self.ctx, now)
 
     def _finish(self) -> None:
         counts = {str(status): n for status, n in self.tally.counts.items()}
         with self.db.transaction():
-            runs.finish(self.db, self._run_id, now=self.clock(), counts=counts, note=self.halted)
+            runs.finish(self.db, self.run_id, now=self.clock(), counts=counts, note=self.halted)
             runs.drop_empty(self.db)
 
     def _rests(self) -> bool:
@@ -184,19 +175,28 @@ class Sender(Decider):
     def _batches(self, journal: Journal, limit: int) -> Iterator[Outcome]:
         left = limit
         while not (self.halted or self.stop.is_set()):
-            dealt_with = self._claim_batch(min(BATCH, left) if limit else BATCH)
+            began = self.clock()
+            dealt_with = self.claim_batch(min(self._batch, left) if limit else self._batch, began)
             yield from self._told()
-            if self._books.claims:
+            if self.claims:
                 yield from self._send_batch(journal)
+            self._adapt(self.clock() - began)
             left -= dealt_with
             if not dealt_with or (limit and left <= 0):
                 return
+
+    def _adapt(self, took: timedelta) -> None:
+        """Let the next batch take about a second or two, whatever the server's pace: it is what a power cut leaves."""
+        if took < SOON:
+            self._batch = min(self._batch * 2, LARGEST)
+        elif took > 4 * SOON:
+            self._batch = max(self._batch // 2, SMALLEST)
 
     # --- what a dead run left ------------------------------------------------------------------
 
     def _recover(self, journal: Journal, now: datetime) -> None:
         """Settle what dead runs left in ``sending``; the lock is ours, so those runs are over (F-32)."""
-        for mailing in mailings.sending_of_dead_runs(self.db, self._run_id):
+        for mailing in mailings.sending_of_dead_runs(self.db, self.run_id):
             stages = journal.stages(mailing.run_id) if mailing.run_id else None
             stage = Stage.STARTED if stages is None else stages.get(mailing.id, Stage.WAITING)
             if stage is Stage.STARTED:
@@ -209,7 +209,7 @@ class Sender(Decider):
     def _lost(self, mailing: Mailing, now: datetime) -> None:
         reason = "the run that sent it ended before the answer came; it may have arrived"
         mailings.finish(self.db, mailing.id, MailingStatus.UNCERTAIN, now=now, reason=reason)
-        self._after_doubt(mailing.id, Kind(mailing.kind), mailing.doubts, now)
+        self._after_doubt(mailing, mailing.doubts, now)
         self.tally.add(MailingStatus.UNCERTAIN)
 
     def _taken(self, mailing: Mailing, now: datetime) -> None:
@@ -220,94 +220,30 @@ class Sender(Decider):
             self._sent(due)
         self.tally.add(MailingStatus.SENT)
 
-    def _after_doubt(self, mailing_id: int, kind: Kind, doubts: int, now: datetime) -> None:
-        """Let a doubtful mail go once more, or leave it for a person to decide."""
-        treatment = policy.after_uncertainty(kind, self.ctx.config.sending.on_uncertain)
-        if treatment == "retry" and doubts == 0:
-            mailings.defer_doubtful(self.db, mailing_id, now=now)
-
-    # --- claiming ------------------------------------------------------------------------------
-
-    def _claim_batch(self, most: int) -> int:
-        """Decide about the next due steps, retries first, and claim those that go; returns how many were looked at."""
-        now = self.clock()
-        with self.db.transaction():
-            retries = mailings.retries_due(self.db, now, most, not_of_run=self._run_id)
-            first = enrollments.due(self.db, now, most - len(retries)) if len(retries) < most else ()
-            for mailing in retries:
-                due = self.again(mailing)
-                if due:
-                    self._deal_with(due, now)
-            for enrollment in first:
-                self._deal_with(self.due_of(enrollment), now)
-        return len(retries) + len(first)
-
-    def _deal_with(self, due: Due, now: datetime) -> None:
-        """Decide about a due step, and claim it or record why not."""
-        verdict = self.decide(due, now)
-        if not isinstance(verdict, policy.Go):
-            self._not_now(due, verdict, now)
-            return
-        mailing_id = self._claim(due, now)
-        if mailing_id is not None:
-            self._books.claims[mailing_id] = Claim(due, mailing_id, now)
-
-    def _claim(self, due: Due, now: datetime) -> int | None:
-        """Record that this run sends it, and plan what follows; None when that was done before."""
-        if due.mailing_id is not None:
-            taken = mailings.reclaim(self.db, due.mailing_id, now=now, run_id=self._run_id)
-            return due.mailing_id if taken else None
-        planned = due.enrollment.next_at or now
-        mailing_id = mailings.add(
-            self.db, due.enrollment.id, due.step.name, due.step.kind, MailingStatus.SENDING,
-            due=planned, now=now, run_id=self._run_id,
+    def _after_doubt(self, mailing: Mailing, doubts: int, now: datetime) -> None:
+        """Let a mail go again that was in doubt ``doubts`` times before, or leave it for a person to decide."""
+        config = self.ctx.config
+        again = policy.again_after_doubt(
+            Kind(mailing.kind), config.sending.on_uncertain, config.remembers,
+            doubts=doubts, attempts=mailing.attempts, first=mailing.first_at, now=now,
         )  # fmt: skip
-        enrollments.mailed(self.db, due.enrollment.id, now)
-        enroll.advance(self.db, self.ctx, due.subscriber, due.enrollment, planned=planned, now=now)
-        return mailing_id
-
-    def _not_now(
-        self, due: Due, verdict: policy.Skip | policy.Wait | policy.Stop | policy.Leave, now: datetime
-    ) -> None:
-        """Record a step that is left out, put off, or the end of the way."""
-        if due.mailing_id is not None:
-            if isinstance(verdict, policy.Wait):
-                mailings.put_off(self.db, due.mailing_id, self.reopened(due, verdict))
-            else:
-                mailings.skip(self.db, due.mailing_id, verdict.reason, now)
-        elif isinstance(verdict, policy.Wait):
-            enroll.postpone(self.db, due.enrollment, self.reopened(due, verdict))
-        elif isinstance(verdict, policy.Stop):
-            e = due.enrollment
-            enrollments.plan(self.db, e.id, step=None, at=None, anchor=e.anchor_at, ended=verdict.reason)
-        else:
-            self._left_out(due, verdict, now)
-
-    def _left_out(self, due: Due, verdict: policy.Skip | policy.Leave, now: datetime) -> None:
-        leave = isinstance(verdict, policy.Leave)
-        reason = f"{verdict.reason}; taken off the list" if leave else verdict.reason
-        planned = due.enrollment.next_at or now
-        mailing_id = mailings.add(
-            self.db, due.enrollment.id, due.step.name, due.step.kind, MailingStatus.SKIPPED,
-            due=planned, now=now, reason=reason,
-        )  # fmt: skip
-        enroll.advance(self.db, self.ctx, due.subscriber, due.enrollment, planned=planned, now=now)
-        if leave:
-            feedback.sunset(self.db, self.ctx, due.subscriber, now)
-        self._tell(due, MailingStatus.SKIPPED, reason, mailing_id)
+        if again is not None:
+            mailings.defer_doubtful(self.db, mailing.id, now=again)
 
     # --- handing over --------------------------------------------------------------------------
 
     def _send_batch(self, journal: Journal) -> Iterator[Outcome]:
         """Hand over the claimed batch and yield what became of it, in groups, each after it was written down."""
-        claims = list(self._books.claims.values())
-        journal.begin(self._run_id, [claim.mailing_id for claim in claims])
+        claims = list(self.claims.values())
+        journal.begin(self.run_id, [claim.mailing_id for claim in claims])
+        ways = [(c.mailing_id, c.due.enrollment.id, c.due.enrollment.sequence, c.due.step.name) for c in claims]
         try:
+            self.guard.note_batch(self.run_id, ways, self.clock())
             self.transport.open()
             # However this ends, the transport has let go of every mail before one is given back.
             with contextlib.closing(self._answers(claims, journal)) as answers:
                 for mail, reply in answers:
-                    self._answered(self._books.claims[mail.mailing_id], reply, journal)
+                    self._answered(self.claims[mail.mailing_id], reply, journal)
                     if self._enough():
                         self._record()
                         yield from self._told()
@@ -334,37 +270,49 @@ class Sender(Decider):
             try:
                 claim.rendered = self._rendered(claim)
             except ContentError as error:
-                self._close(claim, policy.Settled(MailingStatus.FAILED, f"not written: {error}"), None, journal)
+                self._not_written(claim, str(error), journal)
                 continue
             stopped = self._stopped_meanwhile(claim.due)
             if stopped:
                 claim.rendered = None
                 self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, journal)
                 continue
-            sender, recipient = self.composer.sender.from_address, self._envelope_address(claim.due)
-            yield Outgoing(claim.mailing_id, sender, recipient, claim.rendered.message)
+            sender, recipient = self.composer.sender.from_address, _envelope_address(claim.due)
+            rendered = claim.rendered
+            yield Outgoing(claim.mailing_id, sender, recipient, rendered.message, rendered.canonical)
+
+    def _not_written(self, claim: Claim, why: str, journal: Journal) -> None:
+        """Put off a mail that could not be written, and stop the run when that happens too often (F-47)."""
+        first = claim.due.first_at or claim.at
+        settled = policy.unwritten(why, attempts=claim.due.attempts + 1, first=first, now=self.clock())
+        self._close(claim, settled, None, journal)
+        self._unwritten += 1
+        if policy.too_many_unwritten(self._unwritten, self.tally.total + len(self._open_answers)):
+            self.halted = f"{self._unwritten} mails could not be written: {why} Mend it; “funnel check” shows where."
 
     def _rendered(self, claim: Claim) -> Rendered:
         """Return the message; a second try sends the very bytes of the first (MSG-6, F-48)."""
-        kept = mailings.kept_bytes(self.db, claim.mailing_id)
+        due, first = claim.due, claim.due.first_at or claim.at
+        kept = mailings.kept_bytes(self.db, claim.mailing_id) if due.mailing_id is not None else None
         if kept:
             return Rendered(kept[0], "", kept[1])
-        due, first = claim.due, claim.due.first_at or claim.at
+        sequence, name = due.enrollment.sequence, due.step.name
+        fields = self.fields_of(due, first, self.composer.wanted(sequence, name))
         return self.composer.render(
-            due.enrollment.sequence, due.step.name, self.fields_of(due, first),
-            to=self._envelope_address(due), mailing_id=claim.mailing_id, date=first,
-        )  # fmt: skip
-
-    def _envelope_address(self, due: Due) -> str:
-        local = due.subscriber.email.rpartition("@")[0]
-        return local + "@" + subscribers.key_of(self.db, due.subscriber.id).rpartition("@")[2]
+            sequence, name, fields, to=_envelope_address(due), mailing_id=claim.mailing_id, date=first
+        )
 
     def _stopped_meanwhile(self, due: Due) -> str:
-        """Return the word that stopped this person since the claim, or nothing: the last look before the wire (P5)."""
+        """Return the word that stopped this person since the claim, or nothing: the last look before the wire (P5).
+
+        Nobody is looked up while nobody else has written to the database.
+        """
+        if self.db.version == self.seen:
+            return ""
         person = subscribers.by_id(self.db, due.subscriber.id)
         if person is None or (person.status in GONE and person.status is not due.subscriber.status):
             return str(person.status) if person else "erased"
-        return ""
+        return "suppressed" if not due.suppressed and self.suppressed(due.key) else ""
 
     def _answered(self, claim: Claim, reply: Reply, journal: Journal) -> None:
         """Take in what the server said of one mail."""
@@ -374,7 +322,7 @@ class Sender(Decider):
         )  # fmt: skip
         self._suspects += settled.suspect
         if settled.halt or (settled.suspect and self._suspects >= policy.SUSPECTS):
-            why = str(reply) or settled.reason
+            self._refusal = why = str(reply) or settled.reason
             self.halted = f"The mail server refuses us as a sender: {why}. Nobody was suppressed; see docs/operator.md."
         self._close(claim, settled, reply, journal)
 
@@ -383,30 +331,33 @@ class Sender(Decider):
         stage = Stage.ACCEPTED if settled.status is MailingStatus.SENT else Stage.REFUSED
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
-        del self._books.claims[claim.mailing_id]
-        self._books.answers.append(Answer(claim, settled, reply, self.clock()))
+        del self.claims[claim.mailing_id]
+        self._open_answers.append(Answer(claim, settled, reply, self.clock()))
 
     # --- writing down --------------------------------------------------------------------------
 
     def _enough(self) -> bool:
         """True when the answers at hand should be written down now."""
-        answers = self._books.answers
-        return len(answers) >= TOGETHER or bool(self.halted) or self.clock() - answers[0].at >= SOON
+        answers = self._open_answers
+        return bool(self.halted) or answers[-1].at - answers[0].at >= SOON
 
     def _record(self) -> None:
         """Write down how a group of mails ended, with all that follows from it, in one transaction."""
-        if not self._books.answers:
+        answers, self._open_answers = self._open_answers, []
+        if not answers:
             return
         with self.db.transaction():
-            for answer in self._books.answers:
-                self._write_down(answer)
-            runs.beat(self.db, self._run_id, self.clock())
-            if self.halted:
+            queue.sent(self.db, [_sent_row(answer) for answer in answers if answer.plainly_sent])
+            for answer in answers:
+                if not answer.plainly_sent:
+                    self._write_down(answer)
+            runs.beat(self.db, self.run_id, self.clock())
+            if self._refusal:
                 self._break()
-        for answer in self._books.answers:
+        self.guard.note_done((answer.claim.mailing_id, answer.settled.status) for answer in answers)
+        for answer in answers:
             reason = answer.settled.reason or str(answer.reply or "")
-            self._tell(answer.claim.due, answer.settled.status, reason, answer.claim.mailing_id)
-        self._books.answers.clear()
+            self.tell(answer.claim.due, answer.settled.status, reason, answer.claim.mailing_id)
 
     def _write_down(self, answer: Answer) -> None:
         claim, settled, rendered, now = answer.claim, answer.settled, answer.claim.rendered, answer.at
@@ -420,11 +371,13 @@ class Sender(Decider):
             self._sent(claim.due)
         elif settled.status is MailingStatus.UNCERTAIN:
             mailing = mailings.by_id(self.db, claim.mailing_id)
-            self._after_doubt(claim.mailing_id, claim.due.step.kind, (mailing.doubts if mailing else 1) - 1, now)
+            if mailing:
+                self._after_doubt(mailing, mailing.doubts - 1, now)
         if settled.suppress:
             person, mail = claim.due.subscriber.id, claim.mailing_id
             event = Event("smtp", f"bounced:{mail}", EventKind.BOUNCED, now, person, mail)
             feedback.apply(self.db, self.ctx, event, now)
+            self.seen = -1  # our own writing is not seen in the version: from now on everybody is looked up
 
     def _keep_or_drop(self, mailing_id: int, settled: policy.Settled, rendered: Rendered | None) -> None:
         open_states = {MailingStatus.DEFERRED, MailingStatus.UNCERTAIN}
@@ -442,13 +395,12 @@ class Sender(Decider):
     def _break(self) -> None:
         """Rest for a while, for everybody: the server refuses us, not them (BNC-3)."""
         until = int((self.clock() + BREAKER).timestamp())
-        reason = self.halted.removeprefix("The mail server refuses us as a sender: ").partition(". Nobody was")[0]
-        runs.put(self.db, "breaker", f"{until} {reason}")
+        runs.put(self.db, "breaker", f"{until} {self._refusal}")
 
     def _give_back(self, journal: Journal) -> None:
         """Undo every claim of the batch that led to nothing; one that was started and not answered is uncertain."""
-        rest = self._books.claims
-        stages = journal.stages(self._run_id) if rest else None
+        rest = self.claims
+        stages = journal.stages(self.run_id) if rest else None
         with self.db.transaction() if rest else contextlib.nullcontext():
             for claim in rest.values():
                 if stages is None or stages.get(claim.mailing_id) is Stage.STARTED:
@@ -456,19 +408,27 @@ class Sender(Decider):
                     if mailing:
                         self._lost(mailing, self.clock())
                     continue
-                mailings.release(self.db, claim.mailing_id)
                 if claim.due.mailing_id is None:
+                    mailings.release(self.db, claim.mailing_id)
                     enrollments.put_back(self.db, claim.due.enrollment)
+                else:
+                    mailings.give_back(self.db, claim.mailing_id, now=self.clock(), attempted=False)
         rest.clear()
 
     # --- telling -------------------------------------------------------------------------------
 
-    def _tell(self, due: Due, status: MailingStatus, reason: str, mailing_id: int | None) -> None:
-        self.tally.add(status)
-        outcome = Outcome(due.subscriber.id, due.enrollment.sequence, due.step.name, status, reason, mailing_id)
-        self._books.outcomes.append(outcome)
-
     def _told(self) -> Iterator[Outcome]:
         """Yield what has been written down since the last time."""
-        outcomes, self._books.outcomes = self._books.outcomes, []
+        outcomes, self.outcomes = self.outcomes, []
         yield from outcomes
+
+
+def _sent_row(answer: Answer) -> queue.Sent:
+    rendered = answer.claim.rendered or Rendered("", "", b"")
+    reply = str(answer.reply or "")[: mailings.LONGEST_REPLY]
+    return queue.Sent(seconds(answer.at), reply, rendered.message_id, rendered.version, answer.claim.mailing_id)
+
+
+def _envelope_address(due: Due) -> str:
+    """Return the address as it goes into the envelope: as typed, with the domain as it is on the wire."""
+    return due.subscriber.email.rpartition("@")[0] + "@" + due.key.rpartition("@")[2]

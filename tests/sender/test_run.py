@@ -444,18 +444,41 @@ def test_an_unsubscribe_between_claim_and_wire_stops_the_mail(funnel: Funnel, se
     assert len(server.ledger) == 1
 
 
-def test_a_mail_that_cannot_be_written_fails_alone_and_is_never_sent_half(
+def test_a_mail_that_cannot_be_written_waits_for_somebody_to_mend_it(
     funnel: Funnel, server: MailServer, clock: Clock
 ) -> None:
-    """P7, F-47."""
-    sign_up(funnel, ANN)
+    """P7, F-47: one person's fault is that person's; the others go on, and nothing is sent half."""
+    for email in (ANN, BEN, "cy@mail.example"):
+        sign_up(funnel, email)
     with funnel.session() as db:
         sender = funnel.sender(db)
-        sender.fields_of = lambda due, now: {}
+        fields_of = sender.fields_of
+        sender.fields_of = lambda due, now, wanted: {} if due.subscriber.email == BEN else fields_of(due, now, wanted)
         outcomes = list(sender.send_due())
-    assert words(outcomes) == [("confirm", "failed")]
-    assert "cannot be filled in" in outcomes[0].reason
+    assert sorted(words(outcomes)) == [("confirm", "deferred"), ("confirm", "sent"), ("confirm", "sent")]
+    assert not sender.halted
+    assert "cannot be filled in" in the_mailing(funnel, 2).reason
+
+    clock.tick(minutes=6)
+    assert words(run(funnel)) == [("confirm", "sent")]
+    assert sorted(message.recipient for message in server.ledger) == [ANN, BEN, "cy@mail.example"]
+
+
+def test_a_mail_that_nobody_can_get_stops_the_run(funnel: Funnel, server: MailServer, clock: Clock) -> None:
+    """F-47: after the first three; the others are not touched, and nothing rests when it is mended."""
+    for number in range(9):
+        sign_up(funnel, f"p{number}@mail.example")
+    with funnel.session() as db:
+        sender = funnel.sender(db)
+        sender.fields_of = lambda due, now, wanted: {}
+        outcomes = list(sender.send_due())
+    assert words(outcomes) == [("confirm", "deferred")] * 3
+    assert sender.halted.startswith("3 mails could not be written: ")
     assert server.ledger == []
+
+    assert words(run(funnel)) == [("confirm", "sent")] * 6
+    clock.tick(minutes=6)
+    assert words(run(funnel)) == [("confirm", "sent")] * 3
 
 
 # --- conditions and pauses ---------------------------------------------------------------------
