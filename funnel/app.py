@@ -5,28 +5,26 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from funnel import feedback, gifts, report, signup
+from funnel import feedback, gifts, outbox, signup
 from funnel.address import mask, parse_address
 from funnel.config import find_config, load_config, load_keys, read_secret
 from funnel.context import Context
 from funnel.errors import GuideError, NotFoundError, TokenError
+from funnel.fields import Fields, day_in
 from funnel.links import Links
-from funnel.model import Due, Gift, Kind, MailingStatus, Receipt, Status, Subscriber
-from funnel.profile import direction
-from funnel.schedule import zone
+from funnel.model import Gift, MailingStatus, Receipt, Status, Subscriber
 from funnel.store import enrollments, mailings, runs, subscribers
 from funnel.store.database import Database, open_database
+from funnel.store.pace import Pace
 from funnel.tokens import ExpiredTokenError, Purpose, sign, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from funnel.compose.letters import Composer
@@ -106,7 +104,8 @@ class Funnel:
         """Return the way out that the settings name."""
         from funnel.transport import make_transport
 
-        return self._transport or make_transport(self.config, read_secret("FUNNEL_SMTP_PASSWORD"))
+        keeper = Pace(self.session, self.clock)
+        return self._transport or make_transport(self.config, read_secret("FUNNEL_SMTP_PASSWORD"), keeper)
 
     @property
     def database_path(self) -> Path:
@@ -123,11 +122,6 @@ class Funnel:
             db.close()
 
     # --- what a mail may say about a person ----------------------------------------------------
-
-    @cached_property
-    def clinic_fields(self) -> dict[str, str]:
-        """Return the clinic as mails and pages name it."""
-        return {key: str(value) for key, value in asdict(self.config.clinic).items()}
 
     @cached_property
     def guide_pages(self) -> dict[str, int]:
@@ -169,84 +163,14 @@ class Funnel:
         pages = plan.get("pages")
         return pages if isinstance(pages, int) else None
 
-    def fields(self, db: Database, due: Due, now: datetime) -> Mapping[str, object]:
-        """Return every field a mail may name, for one person; all are text, and empty where they do not apply."""
-        return self.fields_of_person(db, due.subscriber, due.step.kind, now) | self.fields_of_mail(db, due, now)
-
-    def fields_of_person(self, db: Database, person: Subscriber, kind: Kind, now: datetime) -> dict[str, object]:
-        """Return the fields that are alike in all mails of one kind to one person."""
-        closed = kind in {Kind.CONFIRM, Kind.DIGEST}  # no links that act for a person
-        gift = None if closed else gifts.of_person(db, self.context, person.id)
-        return {
-            "name": "" if closed else person.name,
-            "clinic": self.clinic_fields,
-            "lang": self.config.clinic.locale,  # of the words, which are the clinic's, not of the reader
-            "home_url": self.links.home,
-            "privacy_url": self.links.privacy,
-            "confirm_days": str(self.config.signup.confirm_days),
-            "unsubscribe_url": "" if closed else self.links.unsubscribe(person.id),
-            "preferences_url": "" if closed else self.links.preferences(person.id),
-            "again_url": self.config.site.base_url + "/again",
-            "guide_title": self.config.guide.title,
-            "guide_url": "" if closed else self.links.download(person.id, now),
-            "page": self._page_fields,
-            "gift_name": self.config.gift.name,
-            "gift_code": gift.code if gift else "",
-            "gift_expires": self.day(gift.expires_at) if gift else "",
-            "dir": direction(self.config.clinic.locale),
-            "test_banner": "",
-            "subject": "",
-            "preheader": "",
-        }
-
-    def fields_of_mail(self, db: Database, due: Due, now: datetime) -> dict[str, object]:
-        """Return the fields that are of one mail: what it points at in the guide and the article, and its moment."""
-        person, kind = due.subscriber, due.step.kind
-        mail = self.library.mail(due.enrollment.sequence, due.step.name)
-        page = self.guide_pages.get(mail.guide_page)
-        asking, closed = kind is Kind.CONFIRM, kind in {Kind.CONFIRM, Kind.DIGEST}
-        article, section = self.config.content.article_url, mail.section
-        return {
-            "confirm_url": self.links.confirm(due.enrollment.id, due.enrollment.anchor_at) if asking else "",
-            "guide_page": str(page or ""),
-            "guide_page_url": "" if closed else self.links.guide(person.id, now, page),
-            "section_url": f"{article}#{section}" if article and section else article,
-            "why": self.why_you(person, kind, moving=due.enrollment.sequence == signup.MOVE),
-            "digest": self._digest(db, due),
-            "digest_until": self.day(due.enrollment.anchor_at, person) if kind is Kind.DIGEST else "",
-        }
+    @cached_property
+    def fields(self) -> Fields:
+        """Return the maker of what mails say about a person."""
+        return Fields(self.context, self.links, self.library, self.guide_pages)
 
     def day(self, moment: datetime, person: Subscriber | None = None) -> str:
         """Return a day as a person reads it, on their own calendar: ``3 May 2027``."""
-        local = moment.astimezone(zone(person.zone if person else self.config.clinic.time_zone))
-        return f"{local.day} {local:%B %Y}"
-
-    @cached_property
-    def _page_fields(self) -> Mapping[str, str]:
-        """Return each page of the guide under a name that a mail can write; every one empty before it is built."""
-        found = {name.replace("-", "_"): str(number) for name, number in self.guide_pages.items()}
-        return found or defaultdict(str)
-
-    def _digest(self, db: Database, due: Due) -> list[str]:
-        """Return what the mail to staff tells of the seven days before it; nothing for everybody else's mail."""
-        if due.step.kind is not Kind.DIGEST:
-            return []
-        until = due.enrollment.anchor_at
-        return report.week(db, until - timedelta(days=7), until)
-
-    def why_you(self, person: Subscriber, kind: Kind, *, moving: bool = False) -> str:
-        """Return why somebody gets this mail, in one sentence."""
-        if kind is Kind.DIGEST:
-            return "This goes to the address in [alerts] of funnel.toml, each Monday. To stop it, empty that setting."
-        site = self.config.site.base_url.partition("://")[2]
-        if moving:
-            return f"Somebody, we think you, asked at {site} to have our emails come to this address."
-        if kind is Kind.CONFIRM:
-            return f"Somebody, we think you, typed this address at {site} to get our guide."
-        if person.source.startswith("import "):
-            return f"You get this because you told {self.config.clinic.name} that you would like to."
-        since = f" on {self.day(person.confirmed_at, person)}" if person.confirmed_at else ""
-        return f"You get this because you asked for our guide at {site} and confirmed it{since}."
+        return day_in(person.zone if person else self.config.clinic.time_zone, moment)
 
     # --- sending -------------------------------------------------------------------------------
 
@@ -256,7 +180,7 @@ class Funnel:
 
         return Sender(
             db, self.context, self.composer, self.transport,
-            fields_of=lambda due, now: self.fields(db, due, now), clock=clock or self.clock,
+            fields_of=partial(self.fields.of, db), clock=clock or self.clock,
         )  # fmt: skip
 
     # --- what the pages do ---------------------------------------------------------------------
@@ -328,6 +252,11 @@ class Funnel:
         with self.session() as db, db.transaction():
             signup.take(db, self.context, "gift", ip, self.clock())
             return gifts.of_person(db, self.context, person.id)
+
+    def waits_for_gift(self, person: Subscriber) -> bool:
+        """True while a person waits for a code of an empty pool."""
+        with self.session(readonly=True) as db:
+            return gifts.waits(db, person.id)
 
     def can_use(self, gift: Gift | None) -> bool:
         """True while a gift can still be redeemed."""
@@ -428,7 +357,7 @@ class Funnel:
         return person.email if plain else f"{person.email} ({wire})"
 
     def open_mail(self, db: Database) -> list[dict[str, object]]:
-        """Return every mail that is not settled, oldest first: what it is, to whom, since when and why."""
+        """Return every mail that is not settled, oldest first: what it is, to whom, since when, why, what to do."""
         states = (MailingStatus.UNCERTAIN, MailingStatus.HELD, MailingStatus.DEFERRED, MailingStatus.SENDING)
         rows: list[dict[str, object]] = []
         for mailing in (m for status in states for m in mailings.in_status(db, status)):
@@ -444,6 +373,7 @@ class Funnel:
                     "since": f"{mailing.first_at:%Y-%m-%d %H:%M}",
                     "again": f"{mailing.retry_at:%Y-%m-%d %H:%M}" if mailing.retry_at else "",
                     "why": "; ".join(filter(None, (mailing.reason, mailing.reply))),
+                    "do": outbox.can_do(mailing),
                 }
             )
         return rows
@@ -482,7 +412,7 @@ class Funnel:
 
         source = self.config.path(self.config.content.guide)
         built = build(source, self.guide_settings, self.config.path(self.config.guide.output))
-        for stale in ("guide_pages", "_page_fields", "figures", "library", "composer"):
+        for stale in ("guide_pages", "fields", "figures", "library", "composer"):
             self.__dict__.pop(stale, None)
         return built
 

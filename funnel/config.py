@@ -74,6 +74,9 @@ class Smtp:
     #: Messages per connection and per second; 0 is no limit.
     per_connection: int = 0
     rate_per_second: float = 0.0
+    #: A header in which the provider wants a key, and how long it drops a second mail with the same one.
+    idempotency_header: str = ""
+    idempotency_hours: float = 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +121,11 @@ class GiftSettings:
 
     name: str = "a welcome gift"
     expires_days: int = 42
+    #: ``pool``: codes of your own, from “funnel gift import”.
     source: str = "generated"
     per_base_address: bool = True
+    #: What becomes of the guide mail while the pool is empty: ``hold`` keeps it back, ``send`` lets it go without a code.
+    when_empty: str = "hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +235,13 @@ class Config:
         )
 
     @property
+    def remembers(self) -> timedelta:
+        """Return how long the provider drops a second copy of a mail; no time at all when it does not."""
+        smtp = self.transport.smtp
+        keyed = self.transport.kind == "smtp" and smtp.idempotency_header
+        return timedelta(hours=smtp.idempotency_hours) if keyed else timedelta(0)
+
+    @property
     def sample(self) -> bool:
         """True for a funnel on reserved ``.example`` names: it may keep sample addresses, never mail them."""
         return self.clinic.from_address.lower().endswith((".example", ".test"))
@@ -286,7 +299,7 @@ def _check(config: Config, file: str) -> None:
 def _rules(config: Config) -> list[tuple[str, bool, str]]:
     """Return each rule as key path, whether it holds, and what to do when it does not."""
     c, s, t = config.clinic, config.sending, config.transport
-    word = {"retry", "hold"}
+    word = {"retry", "hold", "idempotent"}
     kinds = {"confirm", "guide", "drip", "reminder", "broadcast", "digest"}
     return [
         ("clinic.name", bool(c.name.strip()), "is empty; mails and pages need it."),
@@ -306,15 +319,21 @@ def _rules(config: Config) -> list[tuple[str, bool, str]]:
         ("transport.smtp.connections", 1 <= t.smtp.connections <= 100, "must be 1 to 100 connections."),
         ("transport.smtp.per_connection", t.smtp.per_connection >= 0, "must be 0 (no limit) or more."),
         ("transport.smtp.rate_per_second", 0 <= t.smtp.rate_per_second <= 100_000, "must be 0 (no limit) or up to 100000."),
+        ("transport.smtp.idempotency_header", _is_own_header(t.smtp.idempotency_header),
+         'must be the name of a header of your provider, like "Resend-Idempotency-Key", or empty.'),
+        ("transport.smtp.idempotency_hours", 0 < t.smtp.idempotency_hours <= 720, "must be more than 0 and at most 720 hours."),
         ("sending.window", _is_window(s.window), 'must be hours of one day like "09:00-17:00".'),
         ("sending.days", bool(s.days) and set(s.days) <= set(WEEKDAYS), f"must be some of {', '.join(WEEKDAYS)}."),
         ("sending.min_gap_hours", 0 <= s.min_gap_hours <= 24 * 30, "must be between 0 and 720 hours."),
         ("sending.stale_after_days", 0 < s.stale_after_days <= LONGEST_DAYS, "must be more than 0 days, and at most ten years."),
         ("sending.per_run", s.per_run >= 0, "must be 0 (no limit) or more."),
         ("sending.on_uncertain", set(s.on_uncertain) <= kinds and set(s.on_uncertain.values()) <= word,
-         'takes kinds of mail with "retry" or "hold", like { drip = "hold" }.'),
+         'takes kinds of mail with "retry", "hold" or "idempotent", like { drip = "hold" }.'),
+        ("sending.on_uncertain", "idempotent" not in s.on_uncertain.values() or bool(t.smtp.idempotency_header),
+         'says "idempotent", but transport.smtp.idempotency_header is empty; name the header your provider wants.'),
         ("gift.expires_days", 0 < config.gift.expires_days <= LONGEST_DAYS, "must be at least one day, and at most ten years."),
-        ("gift.source", config.gift.source == "generated", 'must be "generated"; a pool of your own codes is not supported yet.'),
+        ("gift.source", config.gift.source in {"generated", "pool"}, 'must be "generated", or "pool" for codes of your own.'),
+        ("gift.when_empty", config.gift.when_empty in {"hold", "send"}, 'must be "hold" or "send".'),
         ("signup.confirm_days", 0 < config.signup.confirm_days <= 7, "must be 1 to 7 days (LAW-3)."),
         ("popup.title", bool(config.popup.title.strip()), "is empty; the popup needs a title."),
         ("popup.delay_seconds", 5 <= config.popup.delay_seconds <= 600, "must be 5 to 600 seconds (POP-3)."),
@@ -349,6 +368,12 @@ def _takes_mail(address: str, *, samples: bool) -> bool:
         return not address or (_is_address(address) and bool(parse_address(address, samples=samples)))
     except AddressError:
         return False
+
+
+def _is_own_header(name: str) -> bool:
+    """True for no header, or one that is a provider's alone: never one that says what a mail is or whose."""
+    ours = r"(?i:from|to|cc|bcc|sender|reply-to|subject|date|message-id|x-funnel-id|(list|mime|content)-.*)"
+    return not name or bool(re.fullmatch(rf"(?!{ours}$)[A-Za-z][A-Za-z0-9-]{{2,63}}", name))
 
 
 def _is_listen(text: str) -> bool:

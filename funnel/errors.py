@@ -58,6 +58,14 @@ class StoreBusyError(StoreError):
     exit_code = 75
 
 
+class SealError(FunnelError):
+    """This database is not in step with what was sent; run “funnel restore --resume”."""
+
+
+class BackupError(FunnelError):
+    """This backup cannot be made or used."""
+
+
 class TransportError(FunnelError):
     """The mail server cannot be reached or does not let us in; no mail was touched."""
 
@@ -74,6 +82,12 @@ class ImportRefusedError(FunnelError):
 
 class NotFoundError(FunnelError):
     """There is no such person, mail or code here."""
+
+
+class ElsewhereError(FunnelError):
+    """Another machine is sending from this database; nothing was sent here."""
+
+    exit_code = 75
 
 
 class RunActiveError(FunnelError):

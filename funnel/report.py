@@ -9,14 +9,15 @@ from funnel import gifts, policy
 from funnel.model import EventKind, MailingStatus, Status
 from funnel.policy import Go, Wait
 from funnel.schedule import zone
-from funnel.store import consents, enrollments, events, figures, mailings, runs, subscribers
+from funnel.store import consents, enrollments, events, figures, mailings, pool, runs, subscribers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from funnel.context import Context
-    from funnel.model import Enrollment, Sequence, Step, Subscriber
+    from funnel.gifts import Stock
+    from funnel.model import Enrollment, Gift, Sequence, Step, Subscriber
     from funnel.sender import Sender
     from funnel.store.database import Database
     from funnel.store.mailings import Mailing
@@ -51,6 +52,9 @@ class Report:
     suppressed: dict[str, int]
     due_now: int
     uncertain: int
+    held: int  #: mails that wait for somebody to decide, or for a gift code
+    without_code: int  #: of those, the ones that wait for a gift code
+    stock: Stock | None  #: of the clinic's own codes
     last_run: runs.Run | None
     last_tick: datetime | None
 
@@ -63,6 +67,7 @@ class Report:
 def make_report(db: Database, ctx: Context, now: datetime) -> Report:
     """Return the figures as they stand at ``now``."""
     counts = figures.mailings_by_step(db)
+    stock = gifts.stock(db, now, in_use=ctx.config.gift.source == "pool")
     return Report(
         at=now,
         people=_all_words(Status, figures.people_by_status(db)),
@@ -72,10 +77,13 @@ def make_report(db: Database, ctx: Context, now: datetime) -> Report:
             for sequence in ctx.sequences.values()
             for i in range(len(sequence.steps))
         ),
-        gifts={str(status): n for status, n in gifts.counts(db).items()},
+        gifts=codes(db, stock),
         suppressed=events.suppressions(db),
         due_now=figures.due_count(db, now),
         uncertain=sum(by.get("uncertain", 0) for by in counts.values()),
+        held=sum(by.get("held", 0) for by in counts.values()),
+        without_code=pool.held(db, policy.NO_CODE),
+        stock=stock,
         last_run=runs.latest(db),
         last_tick=runs.last_tick(db),
     )
@@ -84,6 +92,12 @@ def make_report(db: Database, ctx: Context, now: datetime) -> Report:
 def _all_words(words: type[Status], counts: dict[str, int]) -> dict[str, int]:
     """Return a count for every word, 0 where there is none."""
     return {str(word): counts.get(str(word), 0) for word in words}
+
+
+def codes(db: Database, stock: Stock | None) -> dict[str, int]:
+    """Return how many codes are in each status; with a pool also how many are free, and how many gifts are pending."""
+    counts = {str(status): n for status, n in gifts.counts(db).items()}
+    return counts if stock is None else counts | {"free": stock.free, "pending": stock.waiting}
 
 
 def _funnel(db: Database) -> dict[str, int]:
@@ -148,7 +162,10 @@ def _mails_of(counts: dict[str, int]) -> str:
 def _needs_you(db: Database, since: datetime, until: datetime) -> list[str]:
     """Return what a person should look at, worst first; one line of peace when there is nothing."""
     lines = []
-    unsettled = figures.unsettled(db)
+    stock = gifts.stock(db, until)
+    if stock and stock.low:
+        lines.append(f"For you: {stock}")
+    unsettled = figures.unsettled(db) - pool.held(db, policy.NO_CODE)
     if unsettled:
         lines.append(
             f"For you: {_many(unsettled, 'mail waits', 'mails wait')} for a decision. See “funnel outbox list”."
@@ -210,11 +227,17 @@ def why(db: Database, ctx: Context, sender: Sender, person: Subscriber, now: dat
     return Answer(
         person=person,
         tags=subscribers.tags_of(db, person.id),
-        gift=f"{gift.code} ({gift.status})" if gift else "",
+        gift=_told(gift, waits=gifts.waits(db, person.id)),
         suppressed=f"{found[0]} since {found[1]:%Y-%m-%d}" if found else "",
         past=tuple(sorted(past, key=lambda line: (line.at is None, line.at))),
         ahead=tuple(_ahead(db, ctx, sender, person, now)),
     )
+
+
+def _told(gift: Gift | None, *, waits: bool) -> str:
+    if gift is None:
+        return "pending: no code is left" if waits else ""
+    return f"{gift.code} ({gift.status})"
 
 
 def _receipts(db: Database, person: Subscriber) -> list[Line]:
@@ -268,7 +291,8 @@ def _next_line(sender: Sender, enrollment: Enrollment, now: datetime) -> Line:
         return Line(at, what, "due now: goes with the next run" if at == now else "planned for then")
     if isinstance(verdict, Wait):
         return Line(verdict.until, what, f"waits: {verdict.reason}")
-    word = "will be left out" if isinstance(verdict, policy.Skip) else "will end the series"
+    words: dict[type, str] = {policy.Skip: "will be left out", policy.Hold: "will be held"}
+    word = words.get(type(verdict), "will end the series")
     return Line(at, what, f"as things stand it {word}: {verdict.reason}")
 
 

@@ -173,6 +173,8 @@ BROKEN = {
     "transport.smtp.connections": ["0", "-1", "101"],
     "transport.smtp.per_connection": ["-1"],
     "transport.smtp.rate_per_second": ["-0.1", "inf", "nan", "100001"],
+    "transport.smtp.idempotency_header": ['"Message-ID"', '"a b"', '"X-Funnel-Id"'],
+    "transport.smtp.idempotency_hours": ["0.0", "-1.0", "nan", "721.0"],
     "sending.window": [
         '""',
         '"9-17"',
@@ -191,7 +193,8 @@ BROKEN = {
     "sending.per_run": ["-1"],
     "sending.on_uncertain": ['{ drip = "sometimes" }', '{ dripp = "hold" }'],
     "gift.expires_days": ["0", "-42", "1000000000000"],
-    "gift.source": ['"pool"', '""'],
+    "gift.source": ['"list"', '""'],
+    "gift.when_empty": ['"wait"', '""'],
     "signup.confirm_days": ["0", "8", "-1"],
     "popup.title": ['""', '"  "'],
     "popup.delay_seconds": ["0", "4", "601"],

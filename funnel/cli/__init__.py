@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its code: 0 done, 1 findings or refused, 2 usage, 75 try again later."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments in PLAIN_SEND and _nothing_due():
-        if arguments == PLAIN_SEND[0]:
+        if arguments == PLAIN_SEND[0] and os.environ.get("FUNNEL_LOG") != "json":
             sys.stdout.write("Nothing is due.\n")
         return
     from funnel.cli.group import run

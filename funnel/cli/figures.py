@@ -24,17 +24,21 @@ def report_command(*, as_json: bool, at: str | None) -> int:
     Example:  funnel report --json
     Exit:     0 the sums match, 1 they do not: then something is lost, and we want to know
     """
+    from funnel.keeping import trouble
     from funnel.report import make_report
 
     funnel = the_funnel()
     with funnel.session(readonly=True) as db:
         report = make_report(db, funnel.context, the_moment(at, funnel))
+        held_back = trouble(db)
     if as_json:
         from dataclasses import asdict
 
-        print_json({**asdict(report), "adds_up": report.adds_up})
+        print_json({**asdict(report), "adds_up": report.adds_up, "held_back": held_back})
     else:
         _print(report, funnel)
+        if held_back:
+            say(f"Sending is held back. {held_back} See “funnel restore --help”.")
     return 0 if report.adds_up else 1
 
 
@@ -60,7 +64,11 @@ def _print(report: Report, funnel: Funnel) -> None:
 
 def _print_open(report: Report, funnel: Funnel) -> None:
     """Say what needs somebody's eye."""
-    say(f"{report.due_now} due now, {report.uncertain} of unknown fate (funnel outbox list).")
+    say(f"{report.due_now} due now, {report.uncertain} of unknown fate, {report.held} held (funnel outbox list).")
+    if report.without_code:
+        say(f"Of the held, {report.without_code} wait for a gift code.")
+    if report.stock:
+        say(str(report.stock))
     if report.last_tick is None:
         say("The sender has never run: set up cron (docs/operator.md).")
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -19,20 +20,27 @@ COMMANDS = {
     "init": ("setup", "Make a new funnel: settings, keys, database, sample mails and guide."),
     "demo": ("setup", "Run the whole funnel on a sample clinic and a virtual clock."),
     "check": ("setup", "Check settings, mails, guide and gifts before anything goes out."),
+    "doctor": ("doctor", "Look at the world around: files, cron, mail server, web address, DNS."),
     "serve": ("setup", "Serve the form and the pages a subscriber touches."),
     "send": ("sending", "Send what is due now; cron's command."),
     "preview": ("sending", "Show a mail as it will look: html, text and raw."),
     "test": ("sending", "Send a marked copy of a mail to yourself; nothing is recorded."),
-    "outbox": ("sending", "Mail that is deferred, held or of unknown fate."),
+    "outbox": ("outbox", "Mail that is deferred, held or of unknown fate."),
     "bounces": ("sending", "Take in bounce messages."),
     "why": ("people", "Why one person got, or did not get, a mail."),
     "subscribers": ("people", "Add, list, import, export, unsubscribe and erase people."),
-    "gift": ("desk", "Redeem a gift code, or look one up."),
+    "gift": ("desk", "Redeem a gift code, look one up, or import codes of your own."),
     "article": ("content", "From an article to a series of mails."),
     "guide": ("content", "Build, check and open the guide."),
     "popup": ("popup", "The popup for your own pages: the line to paste, and a look at it."),
+    "backup": ("keeping", "Write a whole copy of the database, while everything goes on."),
+    "restore": ("keeping", "Put a backup in place, and settle what went out since."),
     "report": ("figures", "What happened, in figures that add up."),
 }
+
+
+#: What a full or failing disk says, also about a file that was opened long before.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 
 class LazyGroup(click.Group):
@@ -98,8 +106,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in DISK:
             raise
-        complain(f"Error: {error.filename}: {error.strerror}.")
+        complain(f"Error: {error.filename or 'while writing'}: {error.strerror}.")
         return 1
     return result if isinstance(result, int) else 0

@@ -10,6 +10,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from funnel.cli.telling import tell
 from funnel.errors import FunnelError, RunActiveError
 from funnel.store import enrollments, runs
 
@@ -48,26 +49,28 @@ def keep_sending(funnel: Funnel, drain: Callable[[], int], stop: threading.Event
 
 def _drained(drain: Callable[[], int]) -> bool:
     """True when a run went well, or another run is at work."""
-    from funnel.cli.group import complain
-
     try:
         return drain() == 0
     except RunActiveError:
         return True
     except FunnelError as error:
-        complain(f"Error: {error}")
+        tell(f"Error: {error}", err=True)
         return False
 
 
 @contextmanager
 def gentle(stop: Callable[[], None]) -> Iterator[None]:
-    """Let SIGTERM and the first Ctrl+C call ``stop``, which lets the mail on the wire end; a second kills (F-7)."""
+    """Let SIGTERM, SIGHUP and the first Ctrl+C call ``stop``, so that the mail on the wire ends; a second kills (F-7).
+
+    What the caller has switched off, as nohup does, stays off.
+    """
 
     def asked(number: int, _: object) -> None:
         stop()
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard = [n for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, asked) for number in heard}
     try:
         yield
     finally:

@@ -94,8 +94,9 @@ def _number(cell: str) -> bool:
 
 
 def on_terminal() -> bool:
-    """True when a person is watching."""
-    return sys.stdout.isatty() and sys.stderr.isatty()
+    """True when a person is watching; a stream that was closed from the start is None."""
+    streams = [getattr(sys, name, None) for name in ("stdout", "stderr")]
+    return all(stream is not None and stream.isatty() for stream in streams)
 
 
 def open_file(path: Path) -> None:

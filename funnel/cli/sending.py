@@ -1,4 +1,4 @@
-"""Commands about mail: send, preview, test, outbox, bounces."""
+"""Commands about mail: send, preview, test, bounces."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from funnel.cli.loop import gentle, keep_sending
 from funnel.cli.output import (
     json_option,
     now_option,
-    on_terminal,
     open_file,
     print_json,
-    safe,
     say,
     table,
     the_funnel,
     the_moment,
 )
+from funnel.cli.telling import log_wanted, logged, teller, whatever_becomes_of_stdout
 from funnel.errors import FunnelError, TransportError
-from funnel.model import MailingStatus
 from funnel.store.tick import leave_note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from funnel.app import Funnel
-    from funnel.sender import Sender
+    from funnel.cli.telling import Teller
 
 
 @click.command("send")
@@ -40,16 +39,29 @@ if TYPE_CHECKING:
 @click.option("--quiet", is_flag=True, help="Say nothing when nothing was due; for cron.")
 @click.option("--loop", is_flag=True, help="Send whenever something is due, until stopped; instead of cron.")
 @click.option("--beside", is_flag=True, hidden=True, help="With --loop: end when the process that started it does.")
+@click.option(
+    "--log",
+    type=click.Choice(["plain", "json"]),
+    help="json: a line for each thing that happens, without names and addresses. Else FUNNEL_LOG, else plain.",
+)
 @json_option
 @now_option
 def send_command(
-    *, dry_run: bool, limit: int, quiet: bool, loop: bool, beside: bool, as_json: bool, at: str | None
+    *,
+    dry_run: bool,
+    limit: int,
+    quiet: bool,
+    loop: bool,
+    beside: bool,
+    log: str | None,
+    as_json: bool,
+    at: str | None,
 ) -> int:
     """Send what is due now. Safe to run every minute, and twice at once.
 
     \b
     Example:  funnel send --dry-run
-    Without cron:  funnel send --loop
+    Without cron:  funnel send --loop --log json
     Exit:     0 done, 1 the server refuses us as a sender, 75 no mail could go, try later
     """
     funnel = the_funnel()
@@ -58,61 +70,42 @@ def send_command(
     if at:
         raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
     stop = threading.Event()
-    with gentle(stop.set):
-        if not loop:
-            return _drain(funnel, limit, stop, as_json=as_json, quiet=quiet)
-        # The settings and the words are read anew each time.
-        return keep_sending(
-            funnel, lambda: _drain(the_funnel(), limit, stop, as_json=as_json, quiet=True), stop, beside=beside
-        )
+    lines = log_wanted(log) and not as_json
+
+    def drain(anew: Funnel, *, quiet: bool) -> int:
+        return _drain(anew, limit, stop, teller(log=lines, as_json=as_json, quiet=quiet))
+
+    with gentle(stop.set), whatever_becomes_of_stdout():
+        if loop:
+            # The settings and the words are read anew each time.
+            return keep_sending(
+                funnel, _with_log(lambda: drain(the_funnel(), quiet=True), funnel, lines), stop, beside=beside
+            )
+        return _with_log(lambda: drain(funnel, quiet=quiet), funnel, lines)()
 
 
-def _drain(funnel: Funnel, limit: int, stop: threading.Event, *, as_json: bool, quiet: bool) -> int:
+def _with_log(drain: Callable[[], int], funnel: Funnel, lines: bool) -> Callable[[], int]:
+    """Return a drain that leaves its faults in the log, too, when lines are wanted."""
+    return (lambda: logged(drain, lambda: f"{funnel.clock():%Y-%m-%dT%H:%M:%SZ}")) if lines else drain
+
+
+def _drain(funnel: Funnel, limit: int, stop: threading.Event, told: Teller) -> int:
     """Send what is due and return the exit code; ``stop`` ends it after the mail on the wire."""
     funnel.require_guide()
     leave_note(str(funnel.config.file), str(funnel.database_path))
-    with funnel.session() as db:
+    with funnel.session() as db, told:
         sender = funnel.sender(db)
         sender.stop = stop
+        most = limit or funnel.config.sending.per_run
         try:
-            _send(sender, limit or funnel.config.sending.per_run)
+            told.begin(sender, most)
+            for outcome in sender.send_due(most):
+                told.heard(outcome)
         except TransportError as error:
-            _summary(sender, as_json=as_json, quiet=quiet)
-            say_error(f"Error: {error}")
+            told.end(sender, f"Error: {error}")
             return error.exit_code
-        _summary(sender, as_json=as_json, quiet=quiet)
-        if sender.halted:
-            say_error(sender.halted)
+        told.end(sender, sender.halted)
         return 1 if sender.halted else 0
-
-
-def say_error(text: str) -> None:
-    """Print one line to standard error."""
-    click.echo(safe(text), err=True)
-
-
-def _send(sender: Sender, limit: int) -> None:
-    """Send, with a progress bar when a person is watching."""
-    if not on_terminal():
-        for _ in sender.send_due(limit):
-            pass
-        return
-    from funnel.store.figures import due_count
-
-    total = min(due_count(sender.db, sender.clock()), limit or sys.maxsize)
-    with click.progressbar(sender.send_due(limit), length=total, label="Sending", show_pos=True) as outcomes:
-        for _ in outcomes:
-            pass
-
-
-def _summary(sender: Sender, *, as_json: bool, quiet: bool) -> None:
-    counts = {str(status): sender.tally[status] for status in MailingStatus if status is not MailingStatus.SENDING}
-    if as_json:
-        print_json({**counts, "halted": sender.halted})
-    elif sender.tally.total:
-        say(", ".join(f"{n} {word}" for word, n in counts.items() if n) + ".")
-    elif not quiet:
-        say("Nothing is due.")
 
 
 def _dry_run(funnel: Funnel, now: datetime, limit: int, *, as_json: bool) -> int:
@@ -178,38 +171,6 @@ def test_command(mail: str | None, *, every: bool, to: str) -> int:
     for name, reply in replies:
         say(f"{name}: {reply.delivery} ({reply})")
     return 0 if all(reply.delivery == "accepted" for _, reply in replies) else 1
-
-
-# --- what is open ------------------------------------------------------------------------------
-
-
-@click.group("outbox")
-def outbox_command() -> None:
-    """Mail that is deferred, held or of unknown fate.
-
-    \b
-    Example:  funnel outbox list --json
-    """
-
-
-@outbox_command.command("list")
-@json_option
-def outbox_list(*, as_json: bool) -> int:
-    """List every mail that is not settled: to whom, since when, why.
-
-    \b
-    Example:  funnel outbox list
-    """
-    funnel = the_funnel()
-    with funnel.session(readonly=True) as db:
-        rows = funnel.open_mail(db)
-    if as_json:
-        print_json(rows)
-    elif not rows:
-        say("Every mail is settled.")
-    else:
-        table(["id", "to", "mail", "status", "since", "again", "why"], [tuple(row.values()) for row in rows])
-    return 0
 
 
 @click.command("bounces")

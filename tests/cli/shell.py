@@ -44,10 +44,11 @@ class Shell:
     """Types commands and reads what they print."""
 
     folder: Path
-    capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str] | None = None
 
     def __call__(self, *words: object) -> Done:
         """Run one command; an exception that leaves it is a traceback somebody would have seen."""
+        assert self.capsys is not None
         self.capsys.readouterr()
         code = group.run([str(word) for word in words])
         out, err = self.capsys.readouterr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 CALLS = {
     "init": "init again --defaults --no-guide",
     "check": "check --no-guide",
+    "doctor": "doctor --offline",
     "serve": "serve --listen 127.0.0.1:0",
     "send": "send",
     "preview": "preview series/guide",
@@ -38,15 +40,19 @@ CALLS = {
     "gift show": "gift show {code}",
     "gift status": "gift status",
     "gift resend": f"gift resend {ANN}",
+    "gift import": "gift import codes.txt",
+    "gift withdraw": "gift withdraw --yes",
+    "outbox resolve": "outbox resolve --all --sent --yes",
     "article sections": "article sections emails/article.md",
     "article draft": "article draft emails/article.md --into drafts",
     "article diff": "article diff emails/article.md",
     "popup snippet": "popup snippet --wordpress",
     "popup preview": "popup preview --out look",
     "report": "report",
+    "backup": "backup copy.db",
 }
-#: Tested with the guide and with the demo: they take long, or touch no funnel of anybody.
-ELSEWHERE = {"demo", "guide build", "guide check", "guide open", "guide sheet"}
+#: Tested with the guide, the demo and backups: they take long, need more, or touch no funnel of anybody.
+ELSEWHERE = {"demo", "restore", "guide build", "guide check", "guide open", "guide sheet"}
 #: These do without a funnel, or wait for visitors once all is well.
 ALONE = {"init", "article sections"}
 #: These ask the database nothing; a bounce that is not about mail of ours needs none either.
@@ -54,17 +60,30 @@ FILES_ONLY = {*ALONE, "article draft", "article diff", "bounces", "popup snippet
 READING = {
     "check", "preview", "test", "outbox list", "bounces", "why", "report", "subscribers list", "subscribers show",
     "subscribers export", "popup snippet", "popup preview", "gift show", "gift status", "article draft", "article diff",
+    "backup", "doctor",
 }  # fmt: skip
 LEAVES = {name: command for name, command in commands().items() if not isinstance(command, click.Group)}
 
 
+@pytest.fixture(scope="module")
+def joined(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one funnel with Ann confirmed, a file of people and a mail that is no bounce; each test gets a copy."""
+    folder = tmp_path_factory.mktemp("joined") / "shop"
+    shutil.copytree(original, folder)
+    Shell(folder).join(ANN)
+    (folder / "people.csv").write_text("email\nfair@mail.example\n")
+    (folder / "bounce.eml").write_text("Subject: hello\n\nnothing\n")
+    (folder / "codes.txt").write_text("MILL-0001\nMILL-0002\n")
+    return folder
+
+
 @pytest.fixture
-def shop(shell: Shell) -> Shell:
-    """Give a prompt with Ann confirmed, a file of people and a mail that is no bounce."""
-    shell.join(ANN)
-    Path("people.csv").write_text("email\nfair@mail.example\n")
-    Path("bounce.eml").write_text("Subject: hello\n\nnothing\n")
-    return shell
+def shop(tmp_path: Path, joined: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """Give a prompt in a copy of that funnel."""
+    folder = tmp_path / "shop"
+    shutil.copytree(joined, folder)
+    monkeypatch.chdir(folder)
+    return Shell(folder, capsys)
 
 
 def call(shell: Shell, name: str, code: str) -> tuple[int, str, str]:
@@ -116,7 +135,10 @@ def move(name: str) -> Callable[[], None]:
 #: The popup's words are in the settings; its preview shows the article.
 POPUP = {"popup snippet", "popup preview"}
 #: These know people and codes, not mails.
-NO_MAILS = {*ALONE, *POPUP, "outbox list", "subscribers list", "subscribers export", "gift show", "gift status"}
+NO_MAILS = {
+    *ALONE, *POPUP, "outbox list", "subscribers list", "subscribers export", "gift show", "gift status",
+    "gift withdraw", "backup",
+}  # fmt: skip
 #: What is wrong; the exit code; a part of the sentence; for whom it is no matter.
 FAULTS: dict[str, tuple[Callable[[], object], int, str, set[str]]] = {
     "no settings": (move("funnel.toml"), 2, "Run “funnel init”", ALONE),
@@ -131,8 +153,8 @@ FILES_ONLY),
     "another's database": (lambda: Path("funnel.db").write_bytes(b"x" * 9999), 1, "not a database or is damaged",
     FILES_ONLY),
     "no keys": (move("funnel.secret"), 2, "There are no keys",
-                {*ALONE, *POPUP, "article draft", "article diff", "outbox list", "subscribers list",
-                 "subscribers export", "gift show", "gift status"}),
+                {*ALONE, *POPUP, "backup", "article draft", "article diff", "outbox list", "subscribers list",
+                 "subscribers export", "gift show", "gift status", "gift withdraw"}),
 }  # fmt: skip
 
 
