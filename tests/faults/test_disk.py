@@ -1,0 +1,149 @@
+"""F-11 to F-17: disks that fill up or fail, and a database that is locked or damaged, under real runs."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.disk import FULL, ONCE, READONLY, DiskError, faults_of_failing, send_on_failing, told_badly
+from tests.faults.sweep import ROWS, again, ask_server, here
+from tests.faults.trace import Moment, failing
+from tests.faults.world import FUNNEL, PEOPLE, a_scene
+
+if TYPE_CHECKING:
+    from tests.faults.world import Scene, Stage
+
+PAGE = 4096
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize(
+    ("error", "at"),
+    [(FULL, Moment("pwrite64", 32)), (ONCE, Moment("fdatasync", 7))],
+    ids=["full", "once"],
+)
+def test_a_disk_that_fails_stops_the_run_and_loses_nobody(stage: Stage, error: DiskError, at: Moment) -> None:
+    """F-11, F-12: at the record of what was answered."""
+    assert faults_of_failing(stage, error, at) == []
+
+
+@pytest.mark.usefixtures("strace")
+def test_nothing_goes_out_before_the_claim_is_on_the_disk(stage: Stage) -> None:
+    """P7, F-11, F-13: the server is not even called."""
+    with a_scene(stage) as scene:
+        ended = send_on_failing(scene, READONLY, Moment("pwrite64", 8))
+
+        assert told_badly(ended, READONLY) == []
+        assert ended.code == 1
+        assert scene.world.taken == []
+        assert scene.world.server.opened == 0
+
+
+@pytest.mark.usefixtures("strace")
+def test_a_form_is_not_answered_with_yes_while_the_disk_is_full(stage: Stage) -> None:
+    """F-11: and when there is room again, the same form is taken in."""
+    row = ROWS[0]
+    with a_scene(stage) as scene:
+        assert row.post
+        before = row.state(scene)
+        _, said_yes = ask_server(scene, *row.post(scene), failing(("pwrite64",), "ENOSPC", "1+"))
+
+        assert not said_yes
+        assert row.state(scene) == before
+        assert again(row, scene)
+        assert row.state(scene) != before
+
+
+# --- locked, damaged -----------------------------------------------------------------------------
+
+
+def test_a_run_waits_for_another_writer(stage: Stage) -> None:
+    """F-14."""
+    with a_scene(stage) as scene:
+        other = sqlite3.connect(scene.database, isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(1.5, other.close)
+        release.start()
+        began = time.monotonic()
+        ended = scene.run("send")
+        release.join()
+
+        assert (ended.code, ended.out) == (0, f"{len(PEOPLE)} sent.\n")
+        assert time.monotonic() - began > 1.4
+
+
+def damaged(scene: Scene, lot: random.Random) -> bytes:
+    """Write noise over one page that is not the first, and return what the file is then."""
+    content = bytearray(scene.database.read_bytes())
+    place = lot.randrange(1, len(content) // PAGE) * PAGE
+    content[place : place + PAGE] = lot.randbytes(PAGE)
+    scene.database.write_bytes(content)
+    return bytes(content)
+
+
+@pytest.fixture(scope="module")
+def checkpointed(stage: Stage) -> Stage:
+    """Give a stage whose database is in one file."""
+    with a_scene(stage) as scene:
+        with scene.funnel.session() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return stage.keep("checkpointed")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_that_is_met_stops_the_run_before_anything_went_out(checkpointed: Stage, seed: int) -> None:
+    """F-15: noise over a page; a run that does not need that page does its work."""
+    with a_scene(checkpointed) as scene:
+        damaged(scene, random.Random(seed))
+        ended = here(scene, "send")
+
+        if ended.code == 0:
+            assert len(scene.world.taken) == len(PEOPLE)
+        else:
+            assert ended.err.startswith("Error: funnel.db is not a database or is damaged;")
+            assert ended.err.count("\n") == 1
+            assert scene.world.taken == []
+
+
+@pytest.mark.parametrize("length", [0, 100, PAGE, 5 * PAGE + 17])
+def test_a_database_cut_short_sends_nothing(checkpointed: Stage, length: int) -> None:
+    """F-15."""
+    with a_scene(checkpointed) as scene:
+        os.truncate(scene.database, length)
+        left = scene.database.read_bytes()
+        ended = here(scene, "send")
+
+        assert ended.code == 1
+        assert ended.err.startswith("Error: funnel.db ")
+        assert "backup" in ended.err
+        assert scene.world.taken == []
+        assert scene.database.read_bytes() == left
+
+
+# --- nobody reads what it says -------------------------------------------------------------------
+
+
+def test_a_run_whose_words_nobody_reads_does_its_work(stage: Stage) -> None:
+    """F-17."""
+    with a_scene(stage) as scene:
+        ended = scene.run("-c", f"exec {FUNNEL} send | true", program=("sh",))
+
+        assert ended == type(ended)(0, "", "")
+        assert len(scene.world.taken) == len(PEOPLE)
+        assert scene.value("SELECT count(*) FROM mailing WHERE status <> 'sent'") == 0
+
+
+def test_a_run_whose_log_is_full_does_its_work_and_says_so_plainly(stage: Stage) -> None:
+    """F-17: cron's log is on a full disk."""
+    with a_scene(stage) as scene:
+        ended = scene.run("-c", f"exec {FUNNEL} send > /dev/full", program=("sh",))
+
+        assert len(scene.world.taken) == len(PEOPLE)
+        assert scene.value("SELECT count(*) FROM mailing WHERE status <> 'sent'") == 0
+        assert "Traceback" not in ended.err
