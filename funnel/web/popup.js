@@ -245,7 +245,7 @@
     keyAt = now();
   }
 
-  const wait = (time) => new Promise((go) => setTimeout(go, Math.max(0, time)));
+  const wait = (time) => new Promise((go) => setTimeout(go, time));
   const lot = () => [...crypto.getRandomValues(new Uint8Array(16))].map((n) => (n + 256).toString(16).slice(1)).join("");
 
   // --- what is on the screen ---------------------------------------------------------------------------
@@ -475,8 +475,8 @@
     busyWith(true);
     try {
       if (!key) await newKey();
-      // The server takes no key younger than a second.
-      await wait(keyAt + 1.1 * SECOND - now());
+      // The server takes no key younger than a second; while we wait, a late answer may bring another one.
+      for (let left; (left = keyAt + 1.1 * SECOND - now()) > 0; ) await wait(left);
       take(await call("/popup/signup", fields()));
     } catch (_) {
       failures += 1;

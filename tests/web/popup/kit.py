@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import socket
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,14 @@ HAND: dict[str, Any] = {
     "has_touch": True,
     "is_mobile": True,
 }
+MORNING = datetime(2026, 11, 24, 10, tzinfo=UTC)
 #: What tells a page that a program drives the browser; the popup stays away from those.
 PERSON = "Object.defineProperty(Navigator.prototype, 'webdriver', {get: () => false})"
 NOTES = """
-window.notes = {shift: 0, long: [], csp: [], errors: []};
-new PerformanceObserver((l) => l.getEntries().forEach((e) => notes.shift += e.hadRecentInput ? 0 : e.value))
+window.notes = {shift: 0, moved: 0, long: [], csp: [], errors: []};
+new PerformanceObserver((l) => l.getEntries().filter((e) => !e.hadRecentInput).forEach((e) => {
+  notes.shift += e.value;
+  notes.moved += e.sources.filter((s) => s.node && s.node.getRootNode() === document).length }))
   .observe({type: 'layout-shift', buffered: true});
 new PerformanceObserver((l) => l.getEntries().forEach((e) => notes.long.push(e.duration)))
   .observe({type: 'longtask', buffered: true});
@@ -119,13 +122,14 @@ class Place:
 
     @contextmanager
     def visitor(self, *, still: bool = True, **settings: Any) -> Iterator[Visitor]:
-        """Open a browser for one visitor; with ``still`` its clock can be turned."""
+        """Open a browser for one visitor; with ``still`` its clock stands, as the server's does, until it is turned."""
         context = self.browser.new_context(**{**DESKTOP, **settings})
         try:
             context.add_init_script(PERSON + NOTES)
             page = context.new_page()
             if still:
-                page.clock.install()
+                page.clock.install(time=MORNING)
+                page.clock.pause_at(MORNING + timedelta(hours=1))
             page.set_default_timeout(25_000)
             yield Visitor(self, context, page)
         finally:
@@ -182,15 +186,32 @@ class Visitor:
         self.page.mouse.up()
         self.later(seconds)
 
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Let the visitor's clock run by itself, for what waits in the page."""
+        self.page.clock.resume()
+        yield
+        self.page.clock.pause_at(self.page.evaluate("Date.now()") / 1000 + 60)
+
     def leave(self, *, y: int = -3, drift: int = 20) -> None:
-        """Flick the pointer out through the top, as on the way to the tabs."""
-        for _ in range(20):  # on a busy machine a flick may take too long to be one
-            self.page.mouse.move(600, 300)
-            began = time.monotonic()
-            self.page.mouse.move(600 + drift // 2, 120)
-            self.page.mouse.move(600 + drift, y)
-            if time.monotonic() - began < 0.06:
-                return
+        """Flick the pointer out through the top, as on the way to the tabs; no time passes meanwhile."""
+        for x, height in ((600, 300), (600 + drift // 2, 120), (600 + drift, y)):
+            self.page.mouse.move(x, height)
+
+    def scroll(self, script: str) -> None:
+        """Run a script that scrolls, and wait until the page has heard of it."""
+        self.page.evaluate(
+            f"() => new Promise((done) => {{ addEventListener('scroll', () => done(), {{once: true}}); {script} }})"
+        )
+
+    def half_read(self, share: float = 0.6) -> None:
+        """Read down to a share of the page with a thumb."""
+        self.page.touchscreen.tap(200, 400)
+        self.scroll(f"scrollTo(0, document.documentElement.scrollHeight * {share})")
+        self.later(6)
+
+    def back_to_tab(self) -> None:
+        self.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
     def open(self) -> None:
         with self.page.expect_response("**/popup.json"):
@@ -207,22 +228,34 @@ class Visitor:
         self.page.route(pattern, keep)
         return waiting
 
+    def settle(self) -> None:
+        """Wait until every request has its answer; a busy machine may take a while."""
+        self.page.wait_for_timeout(30)
+        for _ in range(500):
+            if not self.asking:
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"no answer to one of {self.requests}")
+
     def stays_closed(self) -> bool:
         """True when nothing is shown, after as long as the popup may take."""
-        self.page.wait_for_timeout(60)
-        for _ in range(100):  # an answer that takes long on a busy machine is not a slow server
-            if not self.asking:
-                break
-            self.page.wait_for_timeout(60)
-        self.page.wait_for_timeout(60)
+        self.settle()
         self.later(0.5)
         self.page.wait_for_timeout(60)
         return self.page.locator("funnel-popup").count() == 0
 
-    def send(self, email: str) -> None:
-        """Type an address and press the button, as slowly as a person does."""
+    def fill(self, email: str) -> None:
+        """Type an address, as slowly as a person does.
+
+        Time passes only when the server has given the form its key: one that is made later is too young to be taken.
+        """
         self.dialog.locator("#email").fill(email)
+        self.settle()
         self.later(3)
+
+    def send(self, email: str) -> None:
+        """Type an address and press the button."""
+        self.fill(email)
         self.dialog.locator("button[type=submit]").click()
 
     def note(self, name: str) -> Any:

@@ -43,7 +43,8 @@ def findings(visitor: Visitor) -> list[tuple[str, str]]:
     """Return what axe has to say about the page as it is."""
     from axe_playwright_python.sync_playwright import Axe
 
-    found = Axe().run(visitor.page).response["violations"]
+    with visitor.awake():
+        found = Axe().run(visitor.page).response["violations"]
     return [(rule["id"], node["html"]) for rule in found for node in rule["nodes"]]
 
 
@@ -89,11 +90,8 @@ def test_axe_looks_into_the_popup(place: Place) -> None:
 
 def test_pop_11_axe_finds_nothing_in_the_banner(place: Place) -> None:
     with reader(place, **HAND) as ann:
-        ann.page.touchscreen.tap(200, 400)
-        ann.page.evaluate("scrollTo(0, document.documentElement.scrollHeight * .6)")
-        ann.page.wait_for_timeout(80)
-        ann.later(6)
-        ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        ann.half_read()
+        ann.back_to_tab()
         ann.banner.wait_for()
         assert findings(ann) == []
 

@@ -101,6 +101,7 @@ def test_pop_31_pop_32_neither_changes_the_other(place: Place, plain: list[str],
         assert ann.page.content() == content
         ann.page.evaluate("FunnelPopup.open()")
         ann.dialog.wait_for()
+        assert ann.note("shift") == 0
         ann.send(f"{host}@example.com")
         ann.page.wait_for_selector("funnel-popup .done")
         ann.page.keyboard.press("Escape")
@@ -108,7 +109,7 @@ def test_pop_31_pop_32_neither_changes_the_other(place: Place, plain: list[str],
         assert look(ann) == alone
         assert ann.note("csp") == []
         assert ann.note("errors") == []
-        assert ann.note("shift") == 0
+        assert ann.note("moved") == 0  # the thanks are shorter than the form, and an answer may take a while
         assert ann.context.cookies() == []
         mine = (place.base, place.site.origin, "data:", "about:")
         assert [url for url in ann.requests if not url.startswith(mine)] == []
@@ -187,24 +188,25 @@ def test_pop_30_every_listener_is_passive_but_the_click(place: Place) -> None:
         assert not {"unload", "beforeunload", "popstate", "touchmove", "wheel"} & {entry[0] for entry in heard}
 
 
-def largest_paint(place: Place, *, tag: bool) -> float:
-    script = """() => new Promise((done) => new PerformanceObserver((list) => {
-      const all = list.getEntries(); done(all[all.length - 1].startTime) })
-      .observe({type: 'largest-contentful-paint', buffered: true}))"""
+LARGEST = """() => new Promise((done) => new PerformanceObserver((list) => {
+  const all = list.getEntries(), last = all[all.length - 1];
+  done([last.startTime, last.size]) }).observe({type: 'largest-contentful-paint', buffered: true}))"""
+TWO_FRAMES = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))"
+
+
+def test_pop_31_the_largest_paint_does_not_wait_for_it(place: Place) -> None:
+    """The page is painted while the script is still on its way, and what it does then is no later, larger paint."""
     with place.visitor(still=False) as ann:
-        ann.page.goto(place.put(f"/paint-{tag}", head=place.tag if tag else ""))
-        return float(ann.page.evaluate(script))
-
-
-def test_pop_31_the_largest_paint_comes_as_early(place: Place) -> None:
-    """Within 50 ms, by the quickest of pages loaded in turn: others use this machine too."""
-    times: dict[bool, list[float]] = {True: [], False: []}
-    for _ in range(10):
-        for tag, mine in times.items():
-            mine.append(largest_paint(place, tag=tag))
-        if len(times[True]) > 2 and min(times[True]) <= min(times[False]) + 50:
-            return
-    pytest.fail(f"{times}")
+        waiting = ann.hold("**/popup.js")
+        ann.page.goto(place.put("/paint"), wait_until="domcontentloaded")
+        ann.page.evaluate(TWO_FRAMES)
+        before = ann.page.evaluate(LARGEST)
+        assert ann.page.evaluate("typeof FunnelPopup") == "undefined"
+        waiting[0].continue_()
+        ann.page.wait_for_function("window.FunnelPopup")
+        ann.page.evaluate(TWO_FRAMES)
+        assert ann.page.evaluate(LARGEST) == before
+        assert before[1] > 10_000
 
 
 def test_pop_30_it_draws_nothing_from_anywhere(place: Place) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from funnel.model import Status
-from tests.conftest import BROWSER_ARGS, browser_path
+from tests.conftest import BROWSER_ARGS, NO_BROWSER, browser_path
 from tests.web.popup.kit import CHROME, HAND, PERSON, Place, Visitor, open_place
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_pop_20_other_ways_out_do_not_open_it(place: Place) -> None:
         for start, end in (left, right, bottom, inside, steep, flat):
             ann.page.mouse.move(*start)
             ann.page.mouse.move(*end)
-            ann.page.wait_for_timeout(110)
+            ann.later(0.11)
             assert ann.stays_closed()
         ann.leave()
         ann.dialog.wait_for()
@@ -83,7 +83,7 @@ def test_pop_20_a_slow_or_dragging_pointer_does_not_open_it(place: Place) -> Non
         ann.go(place.put())
         ann.read()
         ann.page.mouse.move(600, 40)
-        ann.page.wait_for_timeout(150)
+        ann.later(0.15)
         ann.page.mouse.move(600, -3)
         ann.page.mouse.move(600, 300)
         ann.page.mouse.down()
@@ -114,15 +114,6 @@ def test_pop_3_pop_20_not_in_the_first_seconds_and_not_before_something_was_done
         ann.read(seconds=0)
         ann.leave()
         ann.dialog.wait_for()
-
-
-#: Two strokes up, two frames apart.
-FLICK_UP = """async () => {
-  scrollBy(0, -400);
-  await new Promise(requestAnimationFrame);
-  await new Promise(requestAnimationFrame);
-  scrollBy(0, -400);
-}"""
 
 
 @pytest.mark.parametrize(
@@ -258,23 +249,12 @@ def test_pop_25_odd_or_forbidden_storage_does_no_harm(place: Place, odd: str) ->
 # --- a phone -------------------------------------------------------------------------------------
 
 
-def half_read(ann: Visitor, share: float = 0.6) -> None:
-    """Read down to a share of the page with a thumb."""
-    ann.page.touchscreen.tap(200, 400)
-    ann.page.evaluate(f"scrollTo(0, document.documentElement.scrollHeight * {share})")
-    ann.page.wait_for_timeout(80)
-    ann.later(6)
-
-
-def back_to_tab(ann: Visitor) -> None:
-    ann.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-
-
 def test_pop_21_a_flick_up_after_reading_shows_a_small_banner(place: Place) -> None:
     with place.visitor(**HAND, reduced_motion="reduce") as ann:
         ann.go(place.put())
-        half_read(ann)
-        ann.page.evaluate(FLICK_UP)
+        ann.half_read()
+        for _ in range(2):
+            ann.scroll("scrollBy(0, -400)")
         ann.banner.wait_for()
         box = ann.banner.bounding_box()
         assert box is not None
@@ -290,7 +270,7 @@ def test_pop_21_a_flick_up_after_reading_shows_a_small_banner(place: Place) -> N
 def test_pop_21_half_a_minute_of_nothing_and_a_return_to_the_tab_count_too(place: Place) -> None:
     with place.visitor(**HAND) as ann:
         ann.go(place.put())
-        half_read(ann)
+        ann.half_read()
         ann.later(20)
         assert ann.stays_closed()
         ann.later(12)
@@ -300,18 +280,18 @@ def test_pop_21_half_a_minute_of_nothing_and_a_return_to_the_tab_count_too(place
         assert (kept(ann) or {})["state"] == "no"
     with place.visitor(**HAND) as ben:
         ben.go(place.put())
-        half_read(ben)
-        back_to_tab(ben)
+        ben.half_read()
+        ben.back_to_tab()
         ben.banner.wait_for()
-        back_to_tab(ben)
+        ben.back_to_tab()
         assert ben.banner.count() == 1
 
 
 def test_pop_21_not_before_half_of_the_page_was_read(place: Place) -> None:
     with place.visitor(**HAND) as ann:
         ann.go(place.put())
-        half_read(ann, 0.2)
-        back_to_tab(ann)
+        ann.half_read(0.2)
+        ann.back_to_tab()
         ann.later(60)
         ann.page.evaluate("scrollBy(0, -400)")
         assert ann.stays_closed()
@@ -320,22 +300,22 @@ def test_pop_21_not_before_half_of_the_page_was_read(place: Place) -> None:
 def test_pop_21_a_screen_too_low_gets_no_banner(place: Place) -> None:
     with place.visitor(**{**HAND, "viewport": {"width": 320, "height": 300}}) as ann:
         ann.go(place.put())
-        half_read(ann)
-        back_to_tab(ann)
+        ann.half_read()
+        ann.back_to_tab()
         assert ann.stays_closed()
 
 
 def test_pop_23_not_on_the_first_page_after_a_search_on_a_phone(place: Place) -> None:
     with place.visitor(**HAND) as ann:
         ann.go(place.put(), referer="https://www.google.com/")
-        half_read(ann)
-        back_to_tab(ann)
+        ann.half_read()
+        ann.back_to_tab()
         assert ann.stays_closed()
         ann.page.evaluate(f"location.href = '{place.put('/second')}'")
         ann.page.wait_for_url("**/second")
         ann.page.wait_for_function("window.FunnelPopup")
-        half_read(ann)
-        back_to_tab(ann)
+        ann.half_read()
+        ann.back_to_tab()
         ann.banner.wait_for()
 
 
@@ -354,7 +334,7 @@ def test_pop_26_a_link_and_a_call_open_it_at_any_time(place: Place) -> None:
         ann.dialog.wait_for(state="detached")
         with ann.context.expect_page() as other:
             ann.page.click("#ask", modifiers=["ControlOrMeta"])
-        assert other.value.url == place.base + "/"
+        other.value.wait_for_url(place.base + "/")
         assert ann.dialog.count() == 0
 
 
@@ -396,8 +376,8 @@ def test_pop_27_a_late_no_takes_it_back_unless_somebody_types(place: Place) -> N
             waiting = ann.hold("**/popup.json")
             ann.go(place.put())
             ann.read()
-            ann.leave()
-            ann.page.wait_for_timeout(30)
+            with ann.page.expect_request("**/popup.json"):
+                ann.leave()
             ann.later(0.5)
             ann.dialog.wait_for()
             ann.dialog.locator("#email").fill(typed)
@@ -442,9 +422,9 @@ def test_pop_36_eight_seconds_are_enough_to_wait(place: Place) -> None:
         sent = ann.hold("**/popup/signup")
         ann.go(place.put())
         ann.open()
-        ann.send("slow@example.com")
+        with ann.page.expect_request("**/popup/signup"):
+            ann.send("slow@example.com")
         ann.dialog.locator("#email").press("Enter")  # a double click is one
-        ann.page.wait_for_timeout(50)
         ann.later(7.5)
         assert ann.dialog.get_by_text("did not get through").count() == 0
         assert ann.dialog.locator("button[type=submit]").get_attribute("aria-disabled") == "true"
@@ -501,15 +481,13 @@ def test_pop_38_a_new_page_without_loading_starts_anew(place: Place) -> None:
         ann.go(place.put("/spa", body=SPA))
         ann.read()
         ann.page.evaluate("next()")
-        ann.page.mouse.wheel(0, 30)
-        ann.page.wait_for_timeout(50)
+        ann.scroll("scrollBy(0, 30)")
         ann.leave()
         assert ann.stays_closed()
         ann.read()
         ann.leave()
         ann.dialog.wait_for()
-        ann.dialog.locator("#email").fill("spa@example.com")
-        ann.later(2)
+        ann.fill("spa@example.com")
         ann.page.keyboard.press("Enter")
         ann.page.wait_for_selector("funnel-popup .done")
     assert place.shop.person("spa@example.com").source == "/page-1"
@@ -551,7 +529,7 @@ def test_pop_38_loaded_twice_or_late_it_is_there_once(place: Place) -> None:
     }})</script>"""
     with place.visitor() as ann:
         ann.go(place.put("/twice", head=place.tag + place.tag.replace(" async", ""), body=late))
-        ann.page.wait_for_timeout(100)
+        ann.settle()
         ann.read()
         ann.leave()
         ann.dialog.wait_for()
@@ -582,7 +560,7 @@ def test_pop_38_in_a_frame_it_is_silent_unless_told(place: Place, *, allowed: bo
     with place.visitor() as ann:
         ann.page.goto(place.put("/outer", head="", body=f'<iframe src="{inner}" width=900 height=600></iframe>'))
         frame = ann.page.frames[1]
-        ann.page.wait_for_timeout(100)
+        ann.settle()
         assert frame.evaluate("typeof FunnelPopup") == ("object" if allowed else "undefined")
 
 
@@ -601,7 +579,9 @@ def test_pop_39_a_browser_without_dialogs_keeps_its_page(place: Place) -> None:
 
 def test_pop_22_the_page_still_comes_back_from_the_browsers_cache(place: Place, browser: Browser) -> None:
     """And is armed anew, and history has only what the visitor did."""
-    path = browser_path(browser.browser_type.executable_path)
+    path = browser_path(browser.browser_type.executable_path, windowless=False)
+    if path is None:
+        pytest.skip(NO_BROWSER)
     own = browser.browser_type.launch(
         executable_path=path, args=BROWSER_ARGS, ignore_default_args=["--disable-back-forward-cache"]
     )
