@@ -36,6 +36,7 @@ from tests.faults.world import (
     CONNECTIONS,
     FURTHER,
     HOLD,
+    JOURNAL,
     PATIENCE,
     PEOPLE,
     PYTHON,
@@ -45,6 +46,7 @@ from tests.faults.world import (
     Stage,
     a_scene,
     free_port,
+    put_away,
 )
 
 if TYPE_CHECKING:
@@ -345,7 +347,7 @@ def _code(scene: Scene) -> str:
 def _first_version(scene: Scene) -> None:
     """Put a database of the first version in the place of this one."""
     scene.database.unlink()
-    scene.database.with_name(scene.database.name + ".sent").unlink()  # there was none then
+    put_away(scene.folder / JOURNAL)  # there was none then
     old = sqlite3.connect(scene.database, isolation_level=None)
     migrations._versions().apply(Tables(old), stop_before="m002_choices")
     old.execute(f"PRAGMA application_id = {tick.APPLICATION_ID}")

@@ -248,22 +248,46 @@ class Stage:
 
     folder: Path
     kept: Path
+    journal: int = 0  #: which file the send journal is, by its inode; 0 for none
 
     def keep(self, name: str) -> Stage:
         """Return a stage of the same folder, to be found from now on as it is at this moment."""
         kept = self.kept.with_name(name)
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(self.folder, kept)
-        return Stage(self.folder, kept)
+        return Stage(self.folder, kept, inode(self.folder / JOURNAL))
 
     def set_up(self) -> None:
         """Make the folder what it was when it was kept."""
         theirs = {path.relative_to(self.kept) for path in self.kept.rglob("*")}
+        if inode(self.folder / JOURNAL) != self.journal:
+            put_away(self.folder / JOURNAL)
+            if self.journal:
+                away(self.folder / JOURNAL, self.journal).rename(self.folder / JOURNAL)
         for path in sorted(self.folder.rglob("*"), reverse=True):
             if path.relative_to(self.folder) not in theirs:
                 path.rmdir() if path.is_dir() else path.unlink()
         for name in sorted(theirs):
             _same(self.kept / name, self.folder / name)
+
+
+JOURNAL = "funnel.db.sent"
+
+
+def inode(file: Path) -> int:
+    """Return which file this is, or 0 when there is none."""
+    return file.stat().st_ino if file.exists() else 0
+
+
+def away(file: Path, number: int) -> Path:
+    """Return where a send journal lies while its funnel must not have it."""
+    return file.parent.parent / f"{file.name}.{number}"
+
+
+def put_away(journal: Path) -> None:
+    """Take a send journal out of its funnel; the database knows this very file, so it is kept."""
+    if journal.exists():
+        journal.rename(away(journal, inode(journal)))
 
 
 def _same(kept: Path, path: Path) -> None:
