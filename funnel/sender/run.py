@@ -13,7 +13,7 @@ import fcntl
 import os
 import socket
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -331,6 +331,8 @@ class Sender(Claimer):
         stage = Stage.ACCEPTED if settled.status is MailingStatus.SENT else Stage.REFUSED
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
+        if stage is Stage.ACCEPTED and claim.rendered:
+            claim.rendered = replace(claim.rendered, message=b"")  # a thousand of them would fill the memory
         del self.claims[claim.mailing_id]
         self._open_answers.append(Answer(claim, settled, reply, self.clock()))
 
