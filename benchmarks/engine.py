@@ -115,7 +115,7 @@ def sinks() -> Iterator[dict[str, int]]:
     as_somebody = ["-u", "nobody"] if os.geteuid() == 0 else []
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        ports = {"smtp-sink": free_port(), "a light sink": free_port(), "20 ms a reply": free_port()}
+        ports = {"smtp-sink": free_port(), "a light sink": free_port()}
         commands = {"smtp-sink": [tool("smtp-sink"), *as_somebody, f"127.0.0.1:{ports['smtp-sink']}", "100"]}
         if program := built(folder):
             commands["a light sink"] = [program, str(ports["a light sink"])]
