@@ -79,8 +79,8 @@ class Claimer(Decider):
             self.claims[due.mailing_id] = Claim(due, due.mailing_id, now)
 
     def _claim_all(self, found: list[Due], now: datetime) -> None:
-        """Claim the first mails of a batch that go now; who is in it twice is mailed once."""
-        mailed: set[int] = set()
+        """Claim the first mails of a batch that go now; who is in it twice, a second try included, is mailed once."""
+        mailed = {claim.due.subscriber.id for claim in self.claims.values()}
         go: list[Due] = []
         for due in found:
             if due.subscriber.id in mailed:

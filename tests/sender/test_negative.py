@@ -167,10 +167,8 @@ def test_who_leaves_right_after_the_claim_is_seen_before_the_wire(
     assert len(out.accepted) == 2
 
 
-def test_who_is_taken_off_the_list_gets_nothing_else_that_is_due_at_the_same_time(
-    funnel: Funnel, out: MemoryTransport, clock: Clock
-) -> None:
-    """What was read before somebody was taken off the list counts no more, also within one batch."""
+def about_to_leave(funnel: Funnel, clock: Clock) -> tuple[int, int]:
+    """Let Ann be in the series with stay-or-go unanswered, and her gift code asked for; return her and that way."""
     in_the_series(funnel)
     clock.tick(days=60)
     with funnel.session() as db, db.transaction():
@@ -184,13 +182,35 @@ def test_who_is_taken_off_the_list_gets_nothing_else_that_is_due_at_the_same_tim
             (way.id, asked, asked, asked),
         )
         db.execute("UPDATE enrollment SET next_step = 'sunset', next_at = ? WHERE id = ?", (asked, way.id))
-        enroll.enter(db, funnel.context, person, "gift", clock.now)
+        return person.id, enroll.enter(db, funnel.context, person, "gift", clock.now).id
+
+
+def test_who_is_taken_off_the_list_gets_nothing_else_that_is_due_at_the_same_time(
+    funnel: Funnel, out: MemoryTransport, clock: Clock
+) -> None:
+    """What was read before somebody was taken off the list counts no more, also within one batch."""
+    person, _ = about_to_leave(funnel, clock)
 
     assert words(run(funnel)) == [("sunset", "skipped")]
     assert run(funnel) == []
     assert len(out.accepted) == 2
     with funnel.session(readonly=True) as db:
-        assert [way.next_at for way in enrollments.of(db, person.id) if way.sequence == "gift"] == [None]
+        assert [way.next_at for way in enrollments.of(db, person) if way.sequence == "gift"] == [None]
+
+
+def test_nobody_is_taken_off_the_list_while_a_second_try_is_on_its_way(funnel: Funnel, clock: Clock) -> None:
+    """The mail that was taken up first goes first; what was decided together is done in that order."""
+    _, way = about_to_leave(funnel, clock)
+    now = seconds(clock.now)
+    with funnel.session() as db, db.transaction():
+        db.execute(
+            """INSERT INTO mailing (enrollment_id, step, kind, status, due_at, claimed_at, first_at, retry_at, attempts)
+               VALUES (?, 'gift-again', 'guide', 'deferred', ?, ?, ?, ?, 1)""",
+            (way, now, now, now, now),
+        )
+        db.execute("UPDATE enrollment SET next_at = NULL, ended = 'done' WHERE id = ?", (way,))
+
+    assert words(run(funnel)) == [("gift-again", "sent"), ("sunset", "skipped")]
 
 
 def test_what_was_claimed_is_not_claimed_again(funnel: Funnel) -> None:
