@@ -34,6 +34,11 @@ class Status(StrEnum):
         """True while the person wants the series."""
         return self in {Status.CONFIRMED, Status.PAUSED}
 
+    @property
+    def stopped(self) -> bool:
+        """True once the person may get no mail any more."""
+        return self in {Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.ERASED}
+
 
 class MailingStatus(StrEnum):
     """What became of one mail to one person."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from funnel.store.mailings import Mailing
 
 DOUBTFUL = (MailingStatus.UNCERTAIN, MailingStatus.HELD)
-GONE = frozenset({Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.ERASED})
 #: Why nothing can be decided about a mail, by what became of it.
 SETTLED = {
     MailingStatus.SENT: "it has gone out",
@@ -88,7 +87,7 @@ def _refusal(db: Database, mailing: Mailing | None, *, sent: bool) -> str:
     person = subscribers.by_id(db, way.subscriber_id) if way else None
     if person is None or person.status is Status.ERASED:
         return "its person was forgotten"
-    gone = person.status in GONE and mailing.kind != Kind.CONFIRM
+    gone = person.status.stopped and mailing.kind != Kind.CONFIRM
     return f"its person gets no mail any more ({person.status})" if gone else ""
 
 

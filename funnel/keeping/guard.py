@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from funnel.errors import ElsewhereError, RunActiveError, SealError
+from funnel.errors import ElsewhereError, RunActiveError, SealError, StoreBusyError
 from funnel.model import MailingStatus
 from funnel.store import events, ledger, runs, seal
 from funnel.store.database import moment, seconds
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from funnel.errors import FunnelError
     from funnel.store.database import Database
     from funnel.store.ledger import Stand
     from funnel.store.seal import Seal
@@ -32,16 +33,23 @@ WHAT_TO_DO = "Nothing was sent. Run “funnel restore --resume” to see what is
 Claimed = tuple[int, int, str, str]
 
 
+def sending() -> StoreBusyError:
+    """Return why a database cannot be changed as a whole just now."""
+    return StoreBusyError("A run is sending from this database; nothing was changed. Try again in a moment.")
+
+
 @contextlib.contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the lock of a database's one sender; raises RunActiveError while a run has it."""
+def alone(path: Path, refusal: FunnelError | None = None) -> Iterator[None]:
+    """Hold the lock of a database's one sender; the kernel gives it back however that ends (F-9, F-10).
+
+    Raises ``refusal``, or RunActiveError, while a run has it.
+    """
     handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunActiveError("A run is sending from this database; nothing was changed. Try again in a moment.") \
-                from None  # fmt: skip
+            raise refusal or RunActiveError() from None
         yield
     finally:
         os.close(handle)

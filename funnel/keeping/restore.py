@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from funnel.errors import BackupError
 from funnel.keeping.backup import Contents, contents_of
-from funnel.keeping.guard import alone
+from funnel.keeping.guard import alone, sending
 from funnel.keeping.history import history
 from funnel.keeping.stops import Stops, take_off_again
 from funnel.store import copies, ledger, runs, seal
@@ -34,14 +34,14 @@ def restore(database: Path, file: Path, ctx: Context, *, now: datetime) -> Resto
     """Make a backup the database, with everybody taken off who left since; sending then waits for ``resume``.
 
     At every moment the old database or the new one is whole in its place. The old one is kept under another name.
-    Raises BackupError for a file that cannot be used, RunActiveError, or StoreBusyError; then nothing was changed.
+    Raises BackupError for a file that cannot be used, StoreBusyError; then nothing was changed.
     """
     if not file.is_file():
         raise BackupError(f"{file} is not there, or is no file; name a backup made by “funnel backup”.")
     if database.exists() and file.samefile(database):
         raise BackupError(f"{file.name} is the database itself; name a backup.")
     draft = database.with_name(database.name + ".restoring")
-    with alone(database):
+    with alone(database, sending()):
         try:
             copies.draft_of(file, draft)
             known, stops = _brought_up_to_date(draft, ledger.path_of(database), ctx, now)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from funnel import enroll, gifts
-from funnel.keeping.guard import alone, trouble
+from funnel.keeping.guard import alone, sending, trouble
 from funnel.keeping.history import NOT, SENT, history
 from funnel.keeping.stops import Stops, take_off_again
-from funnel.model import Kind, MailingStatus, Status, Step
+from funnel.model import Kind, MailingStatus, Step
 from funnel.store import enrollments, ledger, mailings, seal, settling, subscribers
 from funnel.store import gifts as gift_rows
 from funnel.store.database import moment, seconds
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from funnel.model import Enrollment, Subscriber
     from funnel.store.database import Database
 
-GONE = frozenset({Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.ERASED})
 WENT = "went out after this copy of the database was made, as the send journal says"
 PERHAPS = "may have gone out after this copy of the database was made; the send journal does not say"
 UNSETTLED = "was due while nobody knows what was sent; it may have gone out"
@@ -56,9 +55,9 @@ def resume(db: Database, ctx: Context, *, now: datetime, really: bool, nothing_s
 
     A mail that the journal knows to be taken is ``sent``; one of which it does not know is ``held``, and so is all
     that was due when the journal does not know the time, unless ``nothing_since`` says that nothing was sent in it.
-    Raises RunActiveError while a run is at work.
+    Raises StoreBusyError while a run is at work.
     """
-    with alone(db.path):
+    with alone(db.path, sending()):
         why = trouble(db)
         if not why:
             return Resumed()
@@ -168,7 +167,7 @@ class _Settling:
                 _count(self.found.held, way, mailing.step)
         for way in settling.waiting(self.db, self.now):
             person = subscribers.by_id(self.db, way.subscriber_id)
-            if person is not None and person.status not in GONE and way.sequence in self.ctx.sequences:
+            if person is not None and not person.status.stopped and way.sequence in self.ctx.sequences:
                 self._hold_way(way)
 
     def _hold_way(self, first: Enrollment) -> None:

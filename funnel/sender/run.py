@@ -9,7 +9,6 @@ guessed at (P3, P4).
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import socket
 import threading
@@ -18,7 +17,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from funnel import enroll, feedback, gifts, policy, signup
-from funnel.errors import ContentError, RunActiveError, TransportError
+from funnel.errors import ContentError, TransportError
+from funnel.keeping import alone
 from funnel.model import (
     Delivery,
     Due,
@@ -30,7 +30,6 @@ from funnel.model import (
     Outgoing,
     Rendered,
     Reply,
-    Status,
 )
 from funnel.sender.claim import Claim, Claimer
 from funnel.sender.journal import Journal, Stage
@@ -56,7 +55,6 @@ SMALLEST, LARGEST = 100, 1_000
 SOON = timedelta(seconds=1)
 #: How long nothing is sent after a server refused us as a sender (BNC-3).
 BREAKER = timedelta(hours=1)
-GONE = frozenset({Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.ERASED})
 
 
 class FieldsOf(Protocol):
@@ -115,7 +113,7 @@ class Sender(Claimer):
         Raises RunActiveError when another run is at work, SealError or ElsewhereError when this database is not the
         one that sends, TransportError when no mail can go at all; then nobody's attempt is used up.
         """
-        with self._only_run(), self.guard, Journal(self._beside(".journal"), LARGEST) as journal:
+        with alone(self.db.path), self.guard, Journal(self._beside(".journal"), LARGEST) as journal:
             self.guard.check(self.clock())
             self._begin(journal)
             try:
@@ -132,19 +130,6 @@ class Sender(Claimer):
 
     def _beside(self, suffix: str) -> Path:
         return self.db.path.with_name(self.db.path.name + suffix)
-
-    @contextlib.contextmanager
-    def _only_run(self) -> Iterator[None]:
-        """Hold the lock of this database; the kernel gives it back however a run ends (F-9, F-10)."""
-        handle = os.open(self._beside(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise RunActiveError from None
-            yield
-        finally:
-            os.close(handle)
 
     def _begin(self, journal: Journal) -> None:
         now = self.clock()
@@ -310,7 +295,7 @@ class Sender(Claimer):
         if self.db.version == self.seen:
             return ""
         person = subscribers.by_id(self.db, due.subscriber.id)
-        if person is None or (person.status in GONE and person.status is not due.subscriber.status):
+        if person is None or (person.status.stopped and person.status is not due.subscriber.status):
             return str(person.status) if person else "erased"
         return "suppressed" if not due.suppressed and self.suppressed(due.key) else ""
 

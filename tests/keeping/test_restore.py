@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from funnel.errors import BackupError, RunActiveError, SealError, StoreBusyError, StoreError
+from funnel.errors import BackupError, SealError, StoreBusyError, StoreError
 from funnel.keeping import back_up, restore
 from funnel.model import Status
 from funnel.store import database, runs
@@ -247,7 +247,7 @@ def test_the_database_itself_is_no_backup(shop: Shop, backup: Path) -> None:
 def test_it_waits_for_no_run(shop: Shop, backup: Path) -> None:
     with shop.path.with_name("funnel.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(RunActiveError, match="A run is sending"):
+        with pytest.raises(StoreBusyError, match="A run is sending"):
             put(shop, backup)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from funnel.errors import RunActiveError, SealError
+from funnel.errors import SealError, StoreBusyError
 from funnel.keeping import Guard, back_up, restore
 from funnel.keeping.guard import alone
 from funnel.model import MailingStatus, Status
@@ -351,7 +351,7 @@ def test_a_journal_that_begins_too_late_does_not_know(shop: Shop) -> None:
 
 def test_it_waits_for_no_run(shop: Shop) -> None:
     shop.join(ANN)
-    with alone(shop.path), pytest.raises(RunActiveError):
+    with alone(shop.path), pytest.raises(StoreBusyError):
         shop.resume()
 
 
