@@ -148,7 +148,7 @@ def test_the_pages_answer(shell: Shell) -> None:
     try:
         found = [finding for finding in shell("doctor", "--json").json if finding["about"] == "web address"]
     finally:
-        server.trigger.pull_trigger(server.close) if hasattr(server, "trigger") else server.close()
+        server.close()
         thread.join(timeout=20)
 
     assert [finding["state"] for finding in found] == ["warning", "ok"]  # the warning: an address of this machine only
