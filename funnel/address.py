@@ -7,13 +7,13 @@ and serves suppression and gift codes only: consent is never inferred from it.
 
 from __future__ import annotations
 
-import hmac
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
 from funnel.errors import AddressError
+from funnel.mac import Mac
 
 #: What the fast check of bulk import accepts without asking the full validator.
 PLAIN = re.compile(
@@ -91,6 +91,8 @@ def shorten(text: str, limit: int = 60) -> str:
 
 def base_key(key: str) -> str:
     """Return the key without a ``+tag`` in its local part."""
+    if "+" not in key:
+        return key
     local, _, domain = key.rpartition("@")
     return f"{local.partition('+')[0] or local}@{domain}"
 
@@ -104,14 +106,10 @@ def mask(email: str) -> str:
 
 def keyed_hash(pepper: bytes, key: str) -> str:
     """Return a hash that only the holder of ``pepper`` can make; still personal data in law."""
-    made = _keyed(pepper).copy()
-    made.update(key.encode())
-    return made.hexdigest()
+    return _mac(pepper).of(key.encode()).hex()
 
 
-@lru_cache(maxsize=4)
-def _keyed(pepper: bytes) -> hmac.HMAC:
-    return hmac.new(pepper, digestmod="sha256")
+_mac = lru_cache(maxsize=4)(Mac)
 
 
 def tag_for_log(pepper: bytes, key: str) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import time, timedelta
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from funnel.address import parse_address
 from funnel.model import Due, Kind, Step
@@ -59,6 +60,7 @@ def _calendar(db: Database, ctx: Context, person: Subscriber) -> Calendar:
     return _at_least(ctx.calendar, choices.gap_days(db, person.id))
 
 
+@lru_cache(maxsize=64)
 def _at_least(calendar: Calendar, days: int) -> Calendar:
     """Return the clinic's calendar, with the gap between mails that a person chose when that is longer."""
     chosen = timedelta(days=days)
@@ -83,8 +85,7 @@ def open_step(sequence: Sequence, had: Collection[str]) -> Step | None:
     return steps[0] if steps else None
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What comes next on a way: a step and when, or why there is none."""
 
     step: str | None
@@ -114,7 +115,7 @@ def advance(
     had = frozenset(mailing.step for mailing in mailings.of_enrollment(db, enrollment.id))
     mailed_at = enrollments.last_mail_at(db, person.id)
     due = Due(
-        replace(enrollment, next_at=planned), person, Step("", Kind.DRIP), suppressed=False,
+        enrollment._replace(next_at=planned), person, Step("", Kind.DRIP), suppressed=False,
         gap_days=choices.gap_days(db, person.id), had=had,
     )  # fmt: skip
     plan = following(ctx, due, now=now, mailed_at=mailed_at)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from functools import cache, cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from funnel import gifts, report, signup
 from funnel.model import PERSONAL, Kind
@@ -14,7 +15,6 @@ from funnel.profile import direction
 from funnel.schedule import zone
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import date, datetime
 
     from funnel.compose.source import Library
@@ -26,8 +26,17 @@ if TYPE_CHECKING:
 #: Mail without links that act for a person: whoever reads it may not be who it is about.
 CLOSED = frozenset({Kind.CONFIRM, Kind.DIGEST})
 GIFT = frozenset({"gift_code", "gift_expires"})
-#: The personal fields that are of one mail.
-OF_MAIL = frozenset({"confirm_url", "guide_page_url", "why"})
+NO_GIFT = dict.fromkeys(GIFT, "")
+
+Maker = Callable[["Due", "datetime"], str]
+
+
+class Recipe(NamedTuple):
+    """How the fields of one mail are made."""
+
+    makers: tuple[tuple[str, Maker], ...]  #: of each personal field it wants
+    alike: Mapping[str, object]  #: the fields that are the same for everybody
+    gift: bool  #: whether it says anything of a gift
 
 
 class Fields:
@@ -42,42 +51,67 @@ class Fields:
         self.links = links
         self.library = library
         self.pages = pages
-        self._alike: dict[Kind, dict[str, object]] = {}
-        self._of_one: dict[tuple[str, str], tuple[int | None, dict[str, object]]] = {}
+        self._alike: dict[tuple[str, str], dict[str, object]] = {}
+        self._recipes: dict[tuple[str, str, Kind, frozenset[str]], Recipe] = {}
 
     def of(self, db: Database, due: Due, now: datetime, wanted: frozenset[str] = PERSONAL) -> dict[str, object]:
         """Return every field a mail may name, for one person."""
-        fields = self.of_person(db, due.subscriber, due.step.kind, now, wanted)
-        fields.update(self.of_mail(db, due, now, wanted))
-        return fields
+        alike, own = self.apart(db, due, now, wanted)
+        return {**alike, **own}
 
-    def of_person(
-        self, db: Database, person: Subscriber, kind: Kind, now: datetime, wanted: frozenset[str] = PERSONAL
-    ) -> dict[str, object]:
-        """Return the fields that are alike in all mails of one kind to one person."""
-        fields = self._alike_for_all(kind).copy()
+    def apart(
+        self, db: Database, due: Due, now: datetime, wanted: frozenset[str] = PERSONAL
+    ) -> tuple[Mapping[str, object], dict[str, str]]:
+        """Return the fields that are alike for everybody, the personal ones in them empty, and those of one person.
+
+        The first are the same mapping for everybody who gets the same mail; nobody may change it.
+        """
+        sequence, step = due.enrollment.sequence, due.step
+        place = (sequence, step.name, step.kind, wanted)
+        recipe = self._recipes.get(place)
+        if recipe is None:
+            recipe = self._recipes[place] = self._recipe(*place)
+        own = {name: make(due, now) for name, make in recipe.makers}
+        if recipe.gift:
+            own.update(self._gift(db, due))
+        if step.kind is Kind.DIGEST:
+            return {**recipe.alike, **self._digest(db, due)}, own
+        return recipe.alike, own
+
+    def _recipe(self, sequence: str, name: str, kind: Kind, wanted: frozenset[str]) -> Recipe:
+        """Return how the personal fields of a mail are made."""
+        page = self.pages.get(self.library.mail(sequence, name).guide_page)
+        of_kind = self._makers(page, moving=sequence == signup.MOVE)
+        named = wanted | {"unsubscribe_url"}
         if kind in CLOSED:
-            return fields
-        fields["name"] = person.name
-        fields["unsubscribe_url"] = self.links.unsubscribe(person.id)
-        if "preferences_url" in wanted:
-            fields["preferences_url"] = self.links.preferences(person.id)
-        if "guide_url" in wanted:
-            fields["guide_url"] = self.links.download(person.id, now)
-        gift = gifts.of_person(db, self.ctx, person.id) if wanted & GIFT else None
-        if gift:
-            fields["gift_code"] = gift.code
-            fields["gift_expires"] = self.day(gift.expires_at)
-        return fields
+            named &= {"why", "confirm_url"} if kind is Kind.CONFIRM else {"why"}
+        else:
+            named -= {"confirm_url"}
+        if (sequence, name) not in self._alike:
+            self._alike[sequence, name] = self._made_for_all() | self._made_for_mail(sequence, name)
+        makers = tuple((name, of_kind[name]) for name in sorted(named & of_kind.keys()))
+        return Recipe(makers, self._alike[sequence, name], gift=bool(named & GIFT))
 
-    def _alike_for_all(self, kind: Kind) -> dict[str, object]:
-        if kind not in self._alike:
-            self._alike[kind] = self._made_for_all()
-        return self._alike[kind]
+    def _makers(self, page: int | None, *, moving: bool) -> dict[str, Maker]:
+        """Return what makes each personal field, but those of a gift."""
+        links = self.links
+        return {
+            "name": lambda due, _: due.subscriber.name,
+            "why": lambda due, _: self.why_you(due.subscriber, due.step.kind, moving=moving),
+            "unsubscribe_url": lambda due, _: links.unsubscribe(due.subscriber.id),
+            "preferences_url": lambda due, _: links.preferences(due.subscriber.id),
+            "guide_url": lambda due, now: links.download(due.subscriber.id, now),
+            "guide_page_url": lambda due, now: links.guide(due.subscriber.id, now, page),
+            "confirm_url": lambda due, _: links.confirm(due.enrollment.id, due.enrollment.anchor_at),
+        }
+
+    def _gift(self, db: Database, due: Due) -> dict[str, str]:
+        gift = gifts.of_person(db, self.ctx, due.subscriber.id)
+        return {"gift_code": gift.code, "gift_expires": self.day(gift.expires_at)} if gift else NO_GIFT
 
     def _made_for_all(self) -> dict[str, object]:
         config = self.ctx.config
-        return dict.fromkeys(sorted(PERSONAL - OF_MAIL), "") | {
+        return dict.fromkeys(sorted(PERSONAL), "") | {
             "clinic": {key: str(value) for key, value in asdict(config.clinic).items()},
             "lang": config.clinic.locale,  # of the words, which are the clinic's, not of the reader
             "dir": direction(config.clinic.locale),
@@ -97,41 +131,22 @@ class Fields:
         found = {name.replace("-", "_"): str(number) for name, number in self.pages.items()}
         return found or defaultdict(str)
 
-    def of_mail(self, db: Database, due: Due, now: datetime, wanted: frozenset[str] = PERSONAL) -> dict[str, object]:
-        """Return the fields that are of one mail: what it points at in the guide and the article, and its moment."""
-        person, kind, sequence = due.subscriber, due.step.kind, due.enrollment.sequence
-        place = (sequence, due.step.name)
-        if place not in self._of_one:
-            self._of_one[place] = self._made_for_mail(*place)
-        page, alike = self._of_one[place]
-        fields = alike.copy()
-        if kind is Kind.CONFIRM:
-            fields["confirm_url"] = self.links.confirm(due.enrollment.id, due.enrollment.anchor_at)
-        elif kind is Kind.DIGEST:
-            fields["digest"] = self._digest(db, due)
-            fields["digest_until"] = self.day(due.enrollment.anchor_at, person)
-        elif "guide_page_url" in wanted:
-            fields["guide_page_url"] = self.links.guide(person.id, now, page)
-        if "why" in wanted:
-            fields["why"] = self.why_you(person, kind, moving=sequence == signup.MOVE)
-        return fields
-
-    def _made_for_mail(self, sequence: str, name: str) -> tuple[int | None, dict[str, object]]:
-        """Return the page of the guide a mail points at, and its fields that are alike for everybody."""
+    def _made_for_mail(self, sequence: str, name: str) -> dict[str, object]:
+        """Return what a mail points at in the guide and the article."""
         mail = self.library.mail(sequence, name)
-        page = self.pages.get(mail.guide_page)
         article, section = self.ctx.config.content.article_url, mail.section
-        return page, dict.fromkeys(sorted(OF_MAIL), "") | {
-            "guide_page": str(page or ""),
+        return {
+            "guide_page": str(self.pages.get(mail.guide_page) or ""),
             "section_url": f"{article}#{section}" if article and section else article,
             "digest": [],
             "digest_until": "",
         }
 
-    def _digest(self, db: Database, due: Due) -> list[str]:
+    def _digest(self, db: Database, due: Due) -> dict[str, object]:
         """Return what the mail to staff tells of the seven days before it."""
         until = due.enrollment.anchor_at
-        return report.week(db, until - timedelta(days=7), until)
+        lines = report.week(db, until - timedelta(days=7), until)
+        return {"digest": lines, "digest_until": self.day(until, due.subscriber)}
 
     def why_you(self, person: Subscriber, kind: Kind, *, moving: bool = False) -> str:
         """Return why somebody gets this mail, in one sentence."""

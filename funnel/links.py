@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from funnel.tokens import Purpose, sign
+from funnel.tokens import Purpose, minutes_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from funnel.config import Config
-    from funnel.tokens import Keys
+    from funnel.tokens import Keys, Signer
 
 #: How long a link to the guide works; "send it again" makes a new one (SEC-6).
 DOWNLOAD_LIFE = timedelta(days=90)
 
 
-@dataclass(frozen=True, slots=True)
 class Links:
     """Makes the links of one funnel."""
 
-    config: Config
-    keys: Keys
+    def __init__(self, config: Config, keys: Keys) -> None:
+        self.config = config
+        self.keys = keys
 
     @property
     def home(self) -> str:
@@ -37,25 +37,35 @@ class Links:
 
     def confirm(self, enrollment_id: int, asked: datetime) -> str:
         """Return the link that confirms one request; good for ``signup.confirm_days`` from the asking."""
-        until = asked + timedelta(days=self.config.signup.confirm_days)
-        return self._link("c", Purpose.CONFIRM, enrollment_id, until)
+        until = minutes_of(asked + timedelta(days=self.config.signup.confirm_days))
+        return f"{self._base}/c/{self._signers[Purpose.CONFIRM].token(enrollment_id, until)}"
 
     def download(self, subscriber_id: int, now: datetime) -> str:
         """Return the link to a person's page with the guide and the gift."""
-        return self._link("g", Purpose.DOWNLOAD, subscriber_id, now + DOWNLOAD_LIFE)
+        return f"{self._base}/g/{self._signers[Purpose.DOWNLOAD].token(subscriber_id, _end_of_download(now))}"
 
     def guide(self, subscriber_id: int, now: datetime, page: int | None = None) -> str:
         """Return the link to the guide itself, opened at a page when one is given."""
         anchor = f"#page={page}" if page else ""
-        return self.download(subscriber_id, now) + "/guide.pdf" + anchor
+        return f"{self.download(subscriber_id, now)}/guide.pdf{anchor}"
 
     def unsubscribe(self, subscriber_id: int) -> str:
         """Return the one-click unsubscribe link; it never expires (UNS-9)."""
-        return self._link("u", Purpose.UNSUBSCRIBE, subscriber_id, None)
+        return f"{self._base}/u/{self._signers[Purpose.UNSUBSCRIBE].token(subscriber_id)}"
 
     def preferences(self, subscriber_id: int) -> str:
         """Return the link to what a person gets and when; it never expires."""
-        return self._link("p", Purpose.PREFERENCES, subscriber_id, None)
+        return f"{self._base}/p/{self._signers[Purpose.PREFERENCES].token(subscriber_id)}"
 
-    def _link(self, path: str, purpose: Purpose, subject: int, until: datetime | None) -> str:
-        return f"{self.config.site.base_url}/{path}/{sign(self.keys, purpose, subject, until)}"
+    @cached_property
+    def _base(self) -> str:
+        return self.config.site.base_url
+
+    @cached_property
+    def _signers(self) -> dict[Purpose, Signer]:
+        return self.keys.signers
+
+
+@lru_cache(maxsize=16)
+def _end_of_download(now: datetime) -> int:
+    return minutes_of(now + DOWNLOAD_LIFE)

@@ -1,6 +1,7 @@
 """The words of the field as types. Data only: no rule, no input or output lives here.
 
-Every moment is an aware ``datetime`` in UTC; every length of time a ``timedelta``.
+Every moment is an aware ``datetime`` in UTC; every length of time a ``timedelta``. What a run makes one of for every
+mail is a named tuple, which is made five times as fast as a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 #: The fields of a mail that differ from person to person; it may show them, or ask whether they are empty.
 PERSONAL = frozenset(
@@ -32,12 +34,17 @@ class Status(StrEnum):
     @property
     def listening(self) -> bool:
         """True while the person wants the series."""
-        return self in {Status.CONFIRMED, Status.PAUSED}
+        return self in LISTENING
 
     @property
     def stopped(self) -> bool:
         """True once the person may get no mail any more."""
-        return self in {Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.ERASED}
+        return self in STOPPED
+
+
+#: Tuples, because an enum takes long to be looked up in a set, and these are asked for every mail.
+LISTENING = (Status.CONFIRMED, Status.PAUSED)
+STOPPED = (Status.UNSUBSCRIBED, Status.BOUNCED, Status.COMPLAINED, Status.ERASED)
 
 
 class MailingStatus(StrEnum):
@@ -99,6 +106,9 @@ class Kind(StrEnum):
     SUNSET = "sunset"  #: no mail: takes a person off the list who was asked and did not answer
 
 
+URGENT = (Kind.CONFIRM, Kind.GUIDE)
+
+
 class Condition(StrEnum):
     """When a step applies to a person; judged at the moment the step is due."""
 
@@ -139,8 +149,7 @@ class Finding:
         return f"{self.where}: {self.says}" + (f"; {self.fix}" if self.fix else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
+class Subscriber(NamedTuple):
     """One person. ``email`` is what they typed, empty once erased."""
 
     id: int
@@ -172,7 +181,7 @@ class Step:
     @property
     def urgent(self) -> bool:
         """True for what a person waits for: it ignores send window and minimum gap."""
-        return self.kind in {Kind.CONFIRM, Kind.GUIDE}
+        return self.kind in URGENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +207,7 @@ class Sequence:
         return rest[0] if rest else None
 
 
-@dataclass(frozen=True, slots=True)
-class Enrollment:
+class Enrollment(NamedTuple):
     """One person's way through one sequence."""
 
     id: int
@@ -228,8 +236,7 @@ class Gift:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """A step that is due for a person, with all a decision needs to know."""
 
     enrollment: Enrollment
@@ -255,30 +262,27 @@ class Facts:
     unanswered: bool = False  #: was asked whether to stay, and did nothing since
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """One complete message, ready for a transport."""
 
     message_id: str
     subject: str
     message: bytes
     version: str = ""  #: fingerprint of the mail's source
-    canonical: bool = False  #: known to have no bare CR or LF and no line that starts with a dot
+    canonical: bool = False  #: known to be plain ASCII, with no bare CR or LF and no line that starts with a dot
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """An envelope: one sender, one recipient, the bytes of one message."""
 
     mailing_id: int
     sender: str
     recipient: str
     message: bytes
-    canonical: bool = False  #: known to have no bare CR or LF and no line that starts with a dot
+    canonical: bool = False  #: known to be plain ASCII, with no bare CR or LF and no line that starts with a dot
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a server said about one message. ``stage`` is where the conversation ended."""
 
     delivery: Delivery
@@ -291,8 +295,7 @@ class Reply:
         return f"{self.code or ''} {self.text}".strip() or self.delivery.value
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one due step, for the ledger, the screen and the report."""
 
     subscriber_id: int

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from funnel.model import Condition, Delivery, EventKind, Facts, Kind, MailingStatus, Status, Step
 
@@ -58,6 +59,7 @@ class Leave:
 
 
 Verdict = Go | Skip | Wait | Stop | Hold | Leave
+GO = Go()
 
 
 def may_send(
@@ -77,7 +79,7 @@ def may_send(
     if suppressed:
         return Stop("suppressed")
     if step.urgent:
-        return Go()
+        return GO
     if step.kind is Kind.SUNSET:
         return Leave(f"no answer to “{step.unanswered}”") if facts.unanswered else Skip("was not asked, or answered")
     if paused_until is not None and now < paused_until:
@@ -87,11 +89,13 @@ def may_send(
 
 def _may_ask(status: Status) -> Verdict:
     """A confirmation may go to people who are not in, or who left and asked again."""
-    return Stop(str(status)) if status is Status.ERASED else Go()
+    return Stop(str(status)) if status is Status.ERASED else GO
 
 
 def _applies(when: Condition, facts: Facts) -> Verdict:
     """Return Go when the step's condition holds, else Skip with the reason staff read."""
+    if when is Condition.ALWAYS:
+        return GO
     unmet = {
         Condition.GIFT_UNUSED: (not facts.gift_usable, "the gift is used, void or over"),
         Condition.NOT_DOWNLOADED: (facts.downloaded, "the guide was opened already"),
@@ -99,7 +103,7 @@ def _applies(when: Condition, facts: Facts) -> Verdict:
         Condition.NOT_ENGAGED: (facts.engaged, "was on our pages in the last 30 days"),
     }
     missing, reason = unmet.get(when, (False, ""))
-    return Skip(reason) if missing else Go()
+    return Skip(reason) if missing else GO
 
 
 #: How the reason of a mail ends that goes again by a person's decision, so that no rule holds it back once more.
@@ -291,8 +295,7 @@ def retry_at(attempts: int, first: datetime, now: datetime) -> datetime | None:
 # --- what becomes of a mailing -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """How a mailing is recorded after a transport spoke."""
 
     status: MailingStatus
@@ -303,6 +306,9 @@ class Settled:
     suspect: bool = False  #: perhaps our fault: several of these stop the run
 
 
+TAKEN = Settled(MailingStatus.SENT)
+
+
 def settle(
     delivery: Delivery, code: int, text: str, stage: str, *, attempts: int, first: datetime, now: datetime
 ) -> Settled:
@@ -311,7 +317,7 @@ def settle(
     Only 2yz is ``sent`` (P4); an answer that got lost is ``uncertain``, never guessed at.
     """
     if delivery is Delivery.ACCEPTED:
-        return Settled(MailingStatus.SENT)
+        return TAKEN
     if delivery is Delivery.UNKNOWN:
         return Settled(MailingStatus.UNCERTAIN, f"the answer got lost at {stage}; it may have arrived")
     fault = fault_of(code, text, stage)

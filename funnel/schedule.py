@@ -23,9 +23,12 @@ HORIZON_DAYS = 400
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Calendar:
-    """When mail that nobody waits for may go out, on the reader's wall clock."""
+    """When mail that nobody waits for may go out, on the reader's wall clock.
+
+    Compared by identity, because what is known about one is looked up for every mail.
+    """
 
     opens: time = time(9)
     closes: time = time(17)
@@ -74,6 +77,7 @@ def _after_the_jump(wall: datetime, where: ZoneInfo) -> datetime:
     return high.replace(microsecond=0)
 
 
+@lru_cache(maxsize=4096)
 def next_open(t: datetime, where: ZoneInfo, calendar: Calendar) -> datetime:
     """Return the first instant at or after ``t`` that lies in the send window of an open day.
 

@@ -81,10 +81,9 @@ class _Round:
         """Write every mail that is still to come for one person."""
         person = recipient.person
         gift = gifts.of_person(self.db, self.funnel.context, person.id)
-        known: dict[Kind, Mapping[str, object]] = {}
         for way in recipient.ways:
             for step in self._ahead(way, person, gift):
-                self._write(Due(way, person, step, suppressed=False), known)
+                self._write(Due(way, person, step, suppressed=False))
 
     def _ahead(self, way: Enrollment, person: Subscriber, gift: Gift | None) -> list[Step]:
         """Return the steps of a way that are mails and could still go to the person."""
@@ -100,22 +99,21 @@ class _Round:
             return False
         return step.when is not Condition.GIFT_UNUSED or gifts.usable(gift, self.now)
 
-    def _write(self, due: Due, known: dict[Kind, Mapping[str, object]]) -> None:
-        """Write one mail, and note what is wrong with it; what all of a person's mails share is looked up once."""
-        kind = due.step.kind
+    def _write(self, due: Due) -> None:
+        """Write one mail, and note what is wrong with it."""
+        composer = self.funnel.composer
         mail = self.funnel.library.mail(due.enrollment.sequence, due.step.name)
         try:
-            if kind not in known:
-                known[kind] = self.funnel.fields.of_person(self.db, due.subscriber, kind, self.now)
-            fields = {**known[kind], **self.funnel.fields.of_mail(self.db, due, self.now)}
-            self.funnel.composer.render(
-                mail.sequence, mail.name, fields, to=TO, mailing_id=due.subscriber.id, date=self.now
+            wanted = composer.wanted(mail.sequence, mail.name)
+            fields, own = self.funnel.fields.apart(self.db, due, self.now, wanted)
+            composer.render(
+                mail.sequence, mail.name, fields, own=own, to=TO, mailing_id=due.subscriber.id, date=self.now
             )
         except FunnelError as fault:
             found = told(mail.file, fault, "")
             self._add(due, found.where, found.says)
         else:
-            for name in missing(self.funnel, self._shown_by(mail), fields):
+            for name in missing(self.funnel, self._shown_by(mail), {**fields, **own}):
                 self._add(due, mail.file, hole(name))
 
     def _shown_by(self, mail: Mail) -> frozenset[Shown]:

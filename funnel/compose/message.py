@@ -20,7 +20,7 @@ from funnel.compose.quoted import SOFT_BREAK
 from funnel.errors import ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 #: Gmail cuts a mail off at about 102 KB (MSG-8).
 LARGEST_HTML = 90_000
@@ -37,8 +37,11 @@ PLAIN = ("Content-Type: text/plain; charset=utf-8", QUOTED, "")
 HTML = ("Content-Type: text/html; charset=utf-8", QUOTED, "")
 #: A header's value as it is written here: plain ASCII, something on each line, and no line over 998 octets.
 VALUE = r"[ -~]{0,930}(?:\r\n [!-~][ -~]{0,930})*"
+NOT_MEANT = "The message's headers are not the ones meant; it was not sent."
 #: One bare address; one link, which RFC 2369 puts between angle brackets; one list name (RFC 2919).
 ADDRESS = re.compile(r"[^\s@<>()\[\]\\,;:\"]+@[^\s@<>()\[\]\\,;:\"]+")
+#: One that most people have, known at one look to be fit for a header.
+PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@[A-Za-z0-9.-]{1,255}")
 LINK = re.compile(r"https?://[^\s<>,\"]+")
 LIST_ID = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 #: Octets in one encoded-word: with the longest name before it, a line stays within 76 (RFC 2047 section 2).
@@ -74,7 +77,8 @@ def message_bytes(letter: Letter) -> bytes:
     if len(letter.html) > LARGEST_HTML:
         raise ContentError(f"The HTML part is {len(letter.html):,} bytes; Gmail cuts mail off above {LARGEST_HTML:,}.")
     headers = fixed_headers(letter) | personal_headers(letter)
-    return gated(assembled(headers, letter.text, letter.html), names_of(headers))
+    message = assembled(headers, letter.text, letter.html)
+    return gated(message.encode("utf-8", "replace"), names_of(headers))
 
 
 def names_of(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -112,7 +116,7 @@ def personal_headers(letter: Letter) -> dict[str, str]:
     headers = {
         "To": addr_spec(letter.to_address),
         "Subject": unstructured(letter.subject),
-        "Date": _date(int(letter.date.timestamp())),
+        "Date": date_header(letter.date),
         "Message-ID": f"<{addr_spec(letter.message_id)}>",
         "X-Funnel-Id": one_line(letter.funnel_id),
     }
@@ -122,28 +126,29 @@ def personal_headers(letter: Letter) -> dict[str, str]:
 
 
 @lru_cache(maxsize=16)
-def _date(second: int) -> str:
-    return format_datetime(datetime.fromtimestamp(second, UTC))
+def date_header(moment: datetime) -> str:
+    """Return a moment as the header says it: whole seconds in UTC."""
+    return format_datetime(moment.astimezone(UTC))
 
 
-def gated(message: str, names: tuple[str, ...]) -> bytes:
-    """Return a message as bytes.
+def gated(message: bytes, names: tuple[str, ...]) -> bytes:
+    """Return a message as it is.
 
     Raises ContentError unless it is plain, not too large, and begins with exactly the headers that were meant.
     """
-    if not message.isascii() or not _head(names).match(message):
-        raise ContentError("The message's headers are not the ones meant; it was not sent.")
+    if not message.isascii() or not _head(names)(message):
+        raise ContentError(NOT_MEANT)
     if len(message) > LARGEST_MESSAGE:
         raise ContentError(f"The message is {len(message):,} bytes; at most {LARGEST_MESSAGE:,} are sent.")
-    return message.encode("ascii")
+    return message
 
 
 @lru_cache(maxsize=16)
-def _head(names: tuple[str, ...]) -> re.Pattern[str]:
+def _head(names: tuple[str, ...]) -> Callable[[bytes], object]:
     """Return a parser of all that stands before the body: these headers, once each and no others."""
     if len(set(ORDER).intersection(names)) != len(names):
         raise ContentError("The message's headers are not among those allowed; it was not sent.")
-    return re.compile("".join([*(f"{name}: {VALUE}\r\n" for name in names), "\r\n"]))
+    return re.compile("".join([*(f"{name}: {VALUE}\r\n" for name in names), "\r\n"]).encode("ascii")).match
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -158,7 +163,7 @@ def one_line(text: str) -> str:
 
 def addr_spec(text: str) -> str:
     """Return text that is one bare address and nothing else; raises ContentError (MSG-2, SEC-8)."""
-    return _fitting(ADDRESS, text)
+    return text if PLAIN_ADDRESS.fullmatch(text) else _fitting(ADDRESS, text)
 
 
 @lru_cache(maxsize=16)

@@ -3,6 +3,8 @@
 Every piece starts and ends in the first column: one that does not end its line ends in a soft break. Pieces in
 any order are therefore the encoding of their texts in that order, with no line over 76 octets, and none that
 starts with a dot, which SMTP would double, or with ``From``, which mailboxes would quote.
+
+A signed link is three pieces: what stands before its token is alike for everybody, and so is what stands behind.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from jinja2.visitor import NodeTransformer
 from markupsafe import escape
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jinja2 import Environment, Template
 
 SOFT_BREAK = "=\r\n"
@@ -24,7 +28,11 @@ ENCODED = re.compile(r"[^ -<>-~]| \Z")
 ROOM = 73
 ROW = re.compile(rf".{{1,{ROOM}}}(?<!=)(?<!=.)")
 MISREAD = (".", "From ")
-PLAIN_LINK = re.compile(rf"https?://[^\s=&<>\"'\x7f-\U0010ffff\0-\x20]{{1,{ROOM - 8}}}")
+#: Letters of which nothing ever has to be encoded or escaped.
+TOKEN = "[A-Za-z0-9_-]{39}"  # noqa: S105 - what one looks like
+SIGNED_LINK = re.compile(rf"(https?://[^\s<>\"']*/)({TOKEN})([/?#][^\s<>\"']*|)")
+#: What needs neither encoding nor escaping, as most names do.
+PLAIN = re.compile(rf"(?!From )[A-Za-z0-9,;:!?/+_-](?:[A-Za-z0-9,;:!?/+_. -]{{0,{ROOM - 2}}}[A-Za-z0-9,;:!?/+_.-])?")
 
 
 def quoted_printable(text: str) -> str:
@@ -88,17 +96,39 @@ def in_text(value: object) -> str:
     return value.text if isinstance(value, Slot) else quoted_printable(str(value))
 
 
-def plain_link(text: str) -> str | None:
-    """Return a short link as one piece of either part, or None when it takes more: everybody's are different."""
-    return text + SOFT_BREAK if PLAIN_LINK.fullmatch(text) else None
+def signed(link: str) -> tuple[str, str, str] | None:
+    """Return what stands before the token of a link, the token, and what stands behind; None for other text."""
+    found = SIGNED_LINK.fullmatch(link)
+    return (found[1], found[2], found[3]) if found else None
 
 
-#: Names repeat, the clinic's words come in every mail, and both parts show the same links.
-_short_text = lru_cache(maxsize=256)(quoted_printable)
+def around(link: tuple[str, str, str], encode: Callable[[str], str] = quoted_printable) -> str:
+    """Return a signed link as one piece, its token in a piece of its own."""
+    before, token, behind = link
+    return encode(before) + token + SOFT_BREAK + encode(behind)
+
+
+def escaped(text: str) -> str:
+    """Return text as Jinja escapes it, which takes longer over it."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace('"', "&#34;").replace("'", "&#39;")
+
+
+def html_quoted(text: str) -> str:
+    """Return text as one piece of an HTML part."""
+    return quoted_printable(escaped(text))
+
+
+#: Names repeat, and the clinic's words come in every mail.
+@lru_cache(maxsize=256)
+def _short_text(text: str) -> str:
+    if link := signed(text):
+        return around(link)
+    return text + SOFT_BREAK if PLAIN.fullmatch(text) else quoted_printable(text)
 
 
 @lru_cache(maxsize=256)
 def _short_html(text: str) -> str:
-    """Return the piece of a field in HTML, escaped as Jinja does it, which takes longer over it."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _short_text(text.replace('"', "&#34;").replace("'", "&#39;"))
+    if link := signed(text):
+        return around(link, html_quoted)
+    return text + SOFT_BREAK if PLAIN.fullmatch(text) else html_quoted(text)

@@ -1,7 +1,8 @@
 """A message with holes: what is the same for everybody is put together and encoded once, the rest is filled in.
 
 A stencil is cut from one real message, made with a mark in place of each personal field. It fits everybody for
-whom the same of these fields are empty, so conditions about a person need not be asked again.
+whom the same of these fields are empty, so conditions about a person need not be asked again. Of a signed link
+only the token is a hole.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import meta, nodes
 
-from funnel.compose.quoted import Slot, in_html, in_text, plain_link
+from funnel.compose.quoted import TOKEN, Slot, around, html_quoted, in_html, in_text, signed
 from funnel.model import PERSONAL
 
 if TYPE_CHECKING:
@@ -24,17 +25,33 @@ if TYPE_CHECKING:
 MARK = re.compile("\0([a-z]+):([A-Za-z_-]+)\0")
 
 
+class NoFitError(Exception):
+    """This person's mail cannot be made by this stencil."""
+
+
 def mark(place: str, name: str) -> str:
     """Return what stands for a field in a message that a stencil is cut from."""
     return f"\0{place}:{name}\0"
 
 
+def link_mark(name: str, link: str) -> str:
+    """Return what stands for a link in a header."""
+    found = signed(link)
+    return f"{found[0]}{mark('token', name)}{found[2]}" if found else mark("head", name)
+
+
 def slots(values: Mapping[str, object]) -> dict[str, object]:
     """Return the fields with a slot in place of each personal one that is not empty."""
-    return {
-        name: Slot(mark("text", name), mark("html", name)) if name in PERSONAL and value else value
-        for name, value in values.items()
-    }
+    return {name: _slot(name, value) if name in PERSONAL and value else value for name, value in values.items()}
+
+
+def _slot(name: str, value: object) -> Slot:
+    link = signed(value) if isinstance(value, str) else None
+    if link is None:
+        return Slot(mark("text", name), mark("html", name))
+    before, _, behind = link
+    hole = (before, mark("token", name), behind)
+    return Slot(around(hole), around(hole, html_quoted))
 
 
 def names_in(env: Environment, *sources: str) -> frozenset[str]:
@@ -60,30 +77,48 @@ def _plain(tree: nodes.Template) -> set[int]:
     return found
 
 
-ENCODE: dict[str, Callable[[object], str]] = {"text": in_text, "html": in_html, "head": str}
+ENCODE: dict[str, Callable[[str], bytes]] = {
+    "text": lambda value: in_text(value).encode("ascii"),
+    "html": lambda value: in_html(value).encode("ascii"),
+    "head": lambda value: value.encode("ascii"),
+}
 
 
-def _link_in(place: str) -> Callable[[object], str]:
-    other = ENCODE[place]
-    return lambda value: plain_link(str(value)) or other(value)
+def _token_of(link: str) -> Callable[[str], bytes]:
+    """Return what finds the token in links that are like one of them; it raises NoFitError for another link."""
+    before, _, behind = signed(link) or ("", "", "")
+    pattern = re.compile(f"{re.escape(before)}({TOKEN}){re.escape(behind)}")
+
+    def token(value: str) -> bytes:
+        found = pattern.fullmatch(value)
+        if found is None:
+            raise NoFitError
+        return found[1].encode()
+
+    return token
 
 
 class Stencil:
     """One message with holes."""
 
-    def __init__(self, message: str, names: tuple[str, ...]) -> None:
-        """Cut a stencil from a message with marks, whose headers have these names."""
-        self.names = names
+    def __init__(self, message: str, values: Mapping[str, object]) -> None:
+        """Cut a stencil from a message with marks, in place of values such as these."""
         pieces = MARK.split(message)
         holes = list(zip(pieces[1::3], pieces[2::3], strict=True))
         kinds = list(dict.fromkeys(holes))
-        self._pieces = [""] * (2 * len(holes) + 1)
-        self._pieces[::2] = pieces[::3]
-        self._kinds = [(_link_in(place) if name.endswith("_url") else ENCODE[place], name) for place, name in kinds]
+        self._pieces = [b""] * (2 * len(holes) + 1)
+        self._pieces[::2] = [piece.encode("ascii") for piece in pieces[::3]]
+        self._kinds = [
+            (_token_of(str(values[name])) if place == "token" else ENCODE[place], name) for place, name in kinds
+        ]
         self._pick = itemgetter(*[kinds.index(hole) for hole in holes])
 
-    def filled(self, values: Mapping[str, object]) -> str:
-        """Return the message with every hole filled; the values of headers must be fit to stand there."""
+    def filled(self, values: Mapping[str, str]) -> bytes:
+        """Return the message with every hole filled; the values of headers must be fit to stand there.
+
+        Raises NoFitError when a link of this person is not like those it was cut for, UnicodeEncodeError when
+        a header has something in it that no header may have.
+        """
         pieces = self._pieces.copy()
         pieces[1::2] = self._pick([encode(values[name]) for encode, name in self._kinds])
-        return "".join(pieces)
+        return b"".join(pieces)

@@ -27,7 +27,8 @@ class Claim:
     due: Due
     mailing_id: int
     at: datetime
-    rendered: Rendered | None = None  #: once it is on its way
+    rendered: Rendered | None = None  #: while it is on its way, or may have to go again
+    version: str = ""  #: of the mail's source, once it was taken
 
 
 class Claimer(Decider):

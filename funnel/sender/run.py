@@ -12,9 +12,8 @@ import contextlib
 import os
 import socket
 import threading
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from funnel import enroll, feedback, gifts, policy, signup
 from funnel.errors import ContentError, TransportError
@@ -60,12 +59,13 @@ BREAKER = timedelta(hours=1)
 class FieldsOf(Protocol):
     """Gives the fields that fill a mail for one person."""
 
-    def __call__(self, due: Due, now: datetime, wanted: frozenset[str]) -> Mapping[str, object]:
-        """Return every field a mail may name; of the personal ones only those wanted need to be made."""
+    def __call__(
+        self, due: Due, now: datetime, wanted: frozenset[str]
+    ) -> tuple[Mapping[str, object], Mapping[str, object]]:
+        """Return every field a mail may name, and apart from them the person's own, those wanted at least."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """How a claim ended, to be written down."""
 
     claim: Claim
@@ -249,43 +249,41 @@ class Sender(Claimer):
 
     def _ready(self, claims: list[Claim], journal: Journal) -> Iterator[Outgoing]:
         """Yield each claimed mail right before it may go; what cannot or must not go any more is settled here."""
+        sender = self.composer.sender.from_address
         for claim in claims:
             if self.halted or self.stop.is_set():
                 return
+            recipient = _envelope_address(claim.due)
             try:
-                claim.rendered = self._rendered(claim)
+                rendered = self._rendered(claim, recipient)
             except ContentError as error:
                 self._not_written(claim, str(error), journal)
                 continue
             stopped = self._stopped_meanwhile(claim.due)
             if stopped:
-                claim.rendered = None
-                self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, journal)
+                self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, self.clock(), journal)
                 continue
-            sender, recipient = self.composer.sender.from_address, _envelope_address(claim.due)
-            rendered = claim.rendered
+            claim.rendered = rendered
             yield Outgoing(claim.mailing_id, sender, recipient, rendered.message, rendered.canonical)
 
     def _not_written(self, claim: Claim, why: str, journal: Journal) -> None:
         """Put off a mail that could not be written, and stop the run when that happens too often (F-47)."""
-        first = claim.due.first_at or claim.at
-        settled = policy.unwritten(why, attempts=claim.due.attempts + 1, first=first, now=self.clock())
-        self._close(claim, settled, None, journal)
+        first, now = claim.due.first_at or claim.at, self.clock()
+        settled = policy.unwritten(why, attempts=claim.due.attempts + 1, first=first, now=now)
+        self._close(claim, settled, None, now, journal)
         self._unwritten += 1
         if policy.too_many_unwritten(self._unwritten, self.tally.total + len(self._open_answers)):
             self.halted = f"{self._unwritten} mails could not be written: {why} Mend it; “funnel check” shows where."
 
-    def _rendered(self, claim: Claim) -> Rendered:
+    def _rendered(self, claim: Claim, to: str) -> Rendered:
         """Return the message; a second try sends the very bytes of the first (MSG-6, F-48)."""
         due, first = claim.due, claim.due.first_at or claim.at
         kept = mailings.kept_bytes(self.db, claim.mailing_id) if due.mailing_id is not None else None
         if kept:
             return Rendered(kept[0], "", kept[1])
         sequence, name = due.enrollment.sequence, due.step.name
-        fields = self.fields_of(due, first, self.composer.wanted(sequence, name))
-        return self.composer.render(
-            sequence, name, fields, to=_envelope_address(due), mailing_id=claim.mailing_id, date=first
-        )
+        fields, own = self.fields_of(due, first, self.composer.wanted(sequence, name))
+        return self.composer.render(sequence, name, fields, own=own, to=to, mailing_id=claim.mailing_id, date=first)
 
     def _stopped_meanwhile(self, due: Due) -> str:
         """Return the word that stopped this person since the claim, or nothing: the last look before the wire (P5).
@@ -301,25 +299,28 @@ class Sender(Claimer):
 
     def _answered(self, claim: Claim, reply: Reply, journal: Journal) -> None:
         """Take in what the server said of one mail."""
+        now = self.clock()
         settled = policy.settle(
             reply.delivery, reply.code, reply.text, reply.stage,
-            attempts=claim.due.attempts + 1, first=claim.due.first_at or claim.at, now=self.clock(),
+            attempts=claim.due.attempts + 1, first=claim.due.first_at or claim.at, now=now,
         )  # fmt: skip
         self._suspects += settled.suspect
         if settled.halt or (settled.suspect and self._suspects >= policy.SUSPECTS):
             self._refusal = why = str(reply) or settled.reason
             self.halted = f"The mail server refuses us as a sender: {why}. Nobody was suppressed; see docs/operator.md."
-        self._close(claim, settled, reply, journal)
+        self._close(claim, settled, reply, now, journal)
 
-    def _close(self, claim: Claim, settled: policy.Settled, reply: Reply | None, journal: Journal) -> None:
+    def _close(
+        self, claim: Claim, settled: policy.Settled, reply: Reply | None, now: datetime, journal: Journal
+    ) -> None:
         """Note how a claim ended, to be written down with the next group."""
         stage = Stage.ACCEPTED if settled.status is MailingStatus.SENT else Stage.REFUSED
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
         if stage is Stage.ACCEPTED and claim.rendered:
-            claim.rendered = replace(claim.rendered, message=b"")  # a thousand of them would fill the memory
+            claim.version, claim.rendered = claim.rendered.version, None  # a thousand of them would fill the memory
         del self.claims[claim.mailing_id]
-        self._open_answers.append(Answer(claim, settled, reply, self.clock()))
+        self._open_answers.append(Answer(claim, settled, reply, now))
 
     # --- writing down --------------------------------------------------------------------------
 
@@ -350,8 +351,7 @@ class Sender(Claimer):
         claim, settled, rendered, now = answer.claim, answer.settled, answer.claim.rendered, answer.at
         mailings.finish(
             self.db, claim.mailing_id, settled.status, now=now, reason=settled.reason, retry_at=settled.retry_at,
-            reply=str(answer.reply or ""), message_id=rendered.message_id if rendered else "",
-            version=rendered.version if rendered else "",
+            reply=str(answer.reply or ""), version=rendered.version if rendered else claim.version,
         )  # fmt: skip
         self._keep_or_drop(claim.mailing_id, settled, rendered)
         if settled.status is MailingStatus.SENT:
@@ -411,9 +411,8 @@ class Sender(Claimer):
 
 
 def _sent_row(answer: Answer) -> queue.Sent:
-    rendered = answer.claim.rendered or Rendered("", "", b"")
     reply = str(answer.reply or "")[: mailings.LONGEST_REPLY]
-    return queue.Sent(seconds(answer.at), reply, rendered.message_id, rendered.version, answer.claim.mailing_id)
+    return queue.Sent(seconds(answer.at), reply, answer.claim.version, answer.claim.mailing_id)
 
 
 def _envelope_address(due: Due) -> str:

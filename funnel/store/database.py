@@ -113,6 +113,15 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise _told(error, self.path) from error
 
+    def tuples(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Return all rows of a query as plain tuples, for where there are many."""
+        cursor = self.connection.cursor()
+        cursor.row_factory = None
+        try:
+            return cursor.execute(sql, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise _told(error, self.path) from error
+
     def each(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Iterator[Row]:
         """Yield the rows of a query one by one, however many there are."""
         with translated(self.path):

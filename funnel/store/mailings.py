@@ -37,7 +37,6 @@ class Mailing:
     retry_at: datetime | None
     attempts: int
     doubts: int
-    message_id: str
     reply: str
     run_id: int | None = None
 
@@ -58,7 +57,6 @@ def from_row(row: Row) -> Mailing:
         retry_at=maybe_moment(row["retry_at"]),
         attempts=row["attempts"],
         doubts=row["doubts"],
-        message_id=row["message_id"],
         reply=row["reply"],
         run_id=row["run_id"],
     )
@@ -120,14 +118,12 @@ def finish(
     reason: str = "",
     retry_at: datetime | None = None,
     reply: str = "",
-    message_id: str = "",
     version: str = "",
 ) -> bool:
     """Record how a claimed mailing ended; False when it was no longer ``sending``."""
     changed = db.execute(
         """UPDATE mailing SET status = :status, reason = :reason, finished_at = :now, retry_at = :retry_at,
-                  reply = :reply, message_id = iif(:message_id = '', message_id, :message_id),
-                  version = iif(:version = '', version, :version),
+                  reply = :reply, version = iif(:version = '', version, :version),
                   doubts = doubts + (:status = 'uncertain')
             WHERE id = :id AND status = 'sending'""",
         {
@@ -137,7 +133,6 @@ def finish(
             "now": seconds(now),
             "retry_at": maybe_seconds(retry_at),
             "reply": reply[:LONGEST_REPLY],
-            "message_id": message_id,
             "version": version,
         },
     ).rowcount
@@ -288,7 +283,7 @@ def forget(db: Database, subscriber_id: int) -> None:
         (subscriber_id,),
     )
     db.execute(
-        """UPDATE mailing SET reply = '', message_id = '' WHERE enrollment_id IN
+        """UPDATE mailing SET reply = '' WHERE enrollment_id IN
            (SELECT id FROM enrollment WHERE subscriber_id = ?)""",
         (subscriber_id,),
     )

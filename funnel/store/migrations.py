@@ -242,6 +242,40 @@ CREATE TABLE gift_wait (           -- who confirmed when no code was left, in th
 """
 
 
+#: An IN list of more than two words is made into a table each time it is asked, which took a third of writing a
+#: mail down; comparisons are not. The Message-ID follows from the number of the mailing, and nothing used ``variant``.
+QUICKER = """
+CREATE TABLE ledger (              -- facts: one row per mail and person, the insert is the lock
+    id            INTEGER PRIMARY KEY,
+    enrollment_id INTEGER NOT NULL REFERENCES enrollment (id),
+    step          TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status = 'sent' OR status = 'sending' OR status = 'skipped'
+                  OR status = 'deferred' OR status = 'failed' OR status = 'uncertain' OR status = 'held'),
+    reason        TEXT NOT NULL DEFAULT '',
+    due_at        INTEGER NOT NULL,
+    claimed_at    INTEGER NOT NULL,
+    first_at      INTEGER NOT NULL,
+    finished_at   INTEGER,
+    retry_at      INTEGER,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    doubts        INTEGER NOT NULL DEFAULT 0,   -- how often its fate was unknown
+    run_id        INTEGER,          -- no reference: dropping an empty run must not read this table
+    version       TEXT NOT NULL DEFAULT '',
+    reply         TEXT NOT NULL DEFAULT '',
+    UNIQUE (enrollment_id, step)
+) STRICT;
+
+INSERT INTO ledger SELECT id, enrollment_id, step, kind, status, reason, due_at, claimed_at, first_at, finished_at,
+                          retry_at, attempts, doubts, run_id, version, reply FROM mailing;
+DROP TABLE mailing;
+ALTER TABLE ledger RENAME TO mailing;
+CREATE INDEX mailing_retry ON mailing (retry_at) WHERE status = 'deferred';
+CREATE INDEX mailing_open ON mailing (status)
+ WHERE (status = 'sending' OR status = 'uncertain' OR status = 'held' OR status = 'deferred');
+"""
+
+
 def migrate(path: Path) -> None:
     """Bring the database file to this version: all steps in one transaction, each version once."""
     import sqlite3
@@ -282,6 +316,10 @@ def _versions() -> Migrations:
     @versions()
     def m004_pool(tables: Tables) -> None:
         _run(tables, POOL)
+
+    @versions()
+    def m005_quicker(tables: Tables) -> None:
+        _run(tables, QUICKER)
 
     return versions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from funnel.model import Enrollment, MailingStatus, Status, Subscriber
@@ -52,7 +53,7 @@ class Claimed(NamedTuple):
 
 def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
     """Return at most ``limit`` ways whose next step is due, the longest waiting first."""
-    return [_waiting(*row) for row in db.all(DUE, {"now": seconds(now), "limit": limit})]
+    return [_waiting(*row) for row in db.tuples(DUE, {"now": seconds(now), "limit": limit})]
 
 
 def one(db: Database, enrollment_id: int) -> Waiting:
@@ -76,8 +77,14 @@ def _waiting(  # noqa: PLR0917 - the columns of one row
         key or "",
         gap_days,
         maybe_moment(mailed),
-        frozenset(had.split("\n")) if had else frozenset(),
+        _names(had),
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _names(lines: str | None) -> frozenset[str]:
+    """Return the names of steps, one a line."""
+    return frozenset(lines.split("\n")) if lines else frozenset()
 
 
 STATUS = {str(status): status for status in Status}
@@ -107,7 +114,6 @@ class Sent(NamedTuple):
 
     finished_at: int
     reply: str
-    message_id: str
     version: str
     mailing_id: int
 
@@ -115,7 +121,7 @@ class Sent(NamedTuple):
 def sent(db: Database, mails: Sequence[Sent]) -> None:
     """Record that these claimed mails were taken; in the caller's transaction."""
     db.many(
-        """UPDATE mailing SET status = 'sent', finished_at = ?, reply = ?, message_id = ?, version = ?
+        """UPDATE mailing SET status = 'sent', finished_at = ?, reply = ?, version = ?
             WHERE id = ? AND status = 'sending'""",
         mails,
     )

@@ -58,33 +58,6 @@ CREATE TABLE enrollment (
 
 CREATE INDEX enrollment_due ON enrollment (next_at) WHERE next_at IS NOT NULL;
 
-CREATE TABLE mailing (             -- facts: one row per mail and person, the insert is the lock
-    id            INTEGER PRIMARY KEY,
-    enrollment_id INTEGER NOT NULL REFERENCES enrollment (id),
-    step          TEXT NOT NULL,
-    kind          TEXT NOT NULL,
-    status        TEXT NOT NULL CHECK (status IN
-                  ('sending', 'sent', 'deferred', 'failed', 'uncertain', 'held', 'skipped')),
-    reason        TEXT NOT NULL DEFAULT '',
-    due_at        INTEGER NOT NULL,
-    claimed_at    INTEGER NOT NULL,
-    first_at      INTEGER NOT NULL,
-    finished_at   INTEGER,
-    retry_at      INTEGER,
-    attempts      INTEGER NOT NULL DEFAULT 0,
-    doubts        INTEGER NOT NULL DEFAULT 0,   -- how often its fate was unknown
-    run_id        INTEGER,          -- no reference: dropping an empty run must not read this table
-    message_id    TEXT NOT NULL DEFAULT '',
-    version       TEXT NOT NULL DEFAULT '',
-    variant       TEXT NOT NULL DEFAULT '',
-    reply         TEXT NOT NULL DEFAULT '',
-    UNIQUE (enrollment_id, step)
-) STRICT;
-
-CREATE INDEX mailing_retry ON mailing (retry_at) WHERE status = 'deferred';
-
-CREATE INDEX mailing_open ON mailing (status) WHERE status IN ('sending', 'uncertain', 'held', 'deferred');
-
 CREATE TABLE outgoing (            -- the bytes of mail that may have to go again unchanged
     mailing_id INTEGER PRIMARY KEY REFERENCES mailing (id) ON DELETE CASCADE,
     message_id TEXT NOT NULL,
@@ -213,3 +186,29 @@ CREATE TABLE gift_wait (           -- who confirmed when no code was left, in th
     subscriber_id INTEGER NOT NULL UNIQUE REFERENCES subscriber (id),
     at            INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE "mailing" (              -- facts: one row per mail and person, the insert is the lock
+    id            INTEGER PRIMARY KEY,
+    enrollment_id INTEGER NOT NULL REFERENCES enrollment (id),
+    step          TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    status        TEXT NOT NULL CHECK (status = 'sent' OR status = 'sending' OR status = 'skipped'
+                  OR status = 'deferred' OR status = 'failed' OR status = 'uncertain' OR status = 'held'),
+    reason        TEXT NOT NULL DEFAULT '',
+    due_at        INTEGER NOT NULL,
+    claimed_at    INTEGER NOT NULL,
+    first_at      INTEGER NOT NULL,
+    finished_at   INTEGER,
+    retry_at      INTEGER,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    doubts        INTEGER NOT NULL DEFAULT 0,   -- how often its fate was unknown
+    run_id        INTEGER,          -- no reference: dropping an empty run must not read this table
+    version       TEXT NOT NULL DEFAULT '',
+    reply         TEXT NOT NULL DEFAULT '',
+    UNIQUE (enrollment_id, step)
+) STRICT;
+
+CREATE INDEX mailing_retry ON mailing (retry_at) WHERE status = 'deferred';
+
+CREATE INDEX mailing_open ON mailing (status)
+ WHERE (status = 'sending' OR status = 'uncertain' OR status = 'held' OR status = 'deferred');

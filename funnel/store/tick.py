@@ -12,10 +12,10 @@ import sqlite3
 #: "Funl" in ASCII: marks a file as ours, so that another program's database is refused.
 APPLICATION_ID = 0x46756E6C
 #: How many migrations there are; bumped with each one in migrations.py.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 NOTE = ".funnel/tick"
 #: Says to SQLite, which does not see it by itself, that the small index of unsettled mail is enough.
-OPEN = "status IN ('sending', 'uncertain', 'held', 'deferred')"
+OPEN = "(status = 'sending' OR status = 'uncertain' OR status = 'held' OR status = 'deferred')"
 #: Three look-ups in partial indexes, however many people there are.
 ANYTHING_DUE = f"""SELECT EXISTS (SELECT 1 FROM enrollment WHERE next_at <= :now)
                       OR EXISTS (SELECT 1 FROM mailing WHERE status = 'deferred' AND retry_at <= :now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from funnel.errors import FunnelError
@@ -101,7 +100,7 @@ class Keyed:
     def keyed(self, mail: Outgoing) -> Outgoing:
         """Return a mail with the header on top."""
         line = b"%s: %s\r\n" % (self.header, key_of(mail.message).encode("ascii"))
-        return replace(mail, message=line + mail.message)
+        return mail._replace(message=line + mail.message)
 
     def open(self) -> None:
         """Get ready; see ``Transport``."""

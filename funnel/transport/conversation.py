@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, ClassVar
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 REPLY_LINES = 200
 LINE_BYTES = 8_192
 CODE = re.compile(rb"[0-9]{3}(?:[ -]|$)")
+#: Replies of one short line each, as nearly all are.
+PLAIN_REPLY = re.compile(rb"([0-9]{3}) ([^\r\n]{0,500})\r\n")
+PLAIN_REPLIES = re.compile(rb"(?:[0-9]{3} [^\r\n]{0,500}\r\n)+")
+#: The stages of an envelope; those of a message whose successor is announced behind it, and what is usually said of it.
+ENVELOPE = ("mail", "rcpt", "data")
+USUAL = deque(("dot", *ENVELOPE))
+ALL_WELL = re.compile(
+    rb"(2[0-9]{2}) ([^\r\n]{0,500})\r\n2[0-9]{2} [^\r\n]{0,500}\r\n2[0-9]{2} [^\r\n]{0,500}\r\n354 [^\r\n]{0,500}\r\n"
+)
 #: What may stand between < and >: nothing that could end the command or add to it (SEC-9).
 PATH = re.compile(r"[!-;=?-~]+")
 #: Our own signed mark, which a report about this mail brings back as Original-Envelope-Id (ENV-2).
@@ -60,39 +70,47 @@ class Replies:
     """Cuts what a server sends into replies, with a bound on each."""
 
     def __init__(self) -> None:
-        self._lines: deque[bytes] = deque()
+        self._whole: deque[tuple[int, bytes]] = deque()
         self._rest = b""
         self._said: list[bytes] = []
+        self._fault = ""
 
     def feed(self, data: bytes) -> None:
-        """Take what came in; raises BrokenError for a line without end."""
+        """Take what came in."""
+        if not (self._rest or self._said) and PLAIN_REPLIES.fullmatch(data):
+            self._whole += [(int(code), words) for code, words in PLAIN_REPLY.findall(data)]
+            return
         *lines, self._rest = (self._rest + data).split(b"\n")
-        self._lines += lines
+        for line in lines:
+            if len(line) >= LINE_BYTES or len(self._said) >= REPLY_LINES:
+                self._fault = "the reply has no end"
+                return
+            self._take(line.rstrip(b"\r"))
         if len(self._rest) >= LINE_BYTES:
-            raise BrokenError("a line of the reply has no end")
+            self._fault = "a line of the reply has no end"
+
+    def _take(self, line: bytes) -> None:
+        code = int(line[:3]) if CODE.match(line) else -1
+        words = line[4:] if code >= 0 else line
+        self._said.append(words)
+        if code < 0 or line[3:4] != b"-":
+            self._whole.append((code, b"\n".join(self._said)))
+            self._said.clear()
 
     @property
     def quiet(self) -> bool:
         """True when nothing more has come in."""
-        return not (self._lines or self._rest or self._said)
+        return not (self._whole or self._rest or self._said)
 
     def cut(self) -> tuple[int, bytes] | None:
         """Return code and words of the next whole reply, or None; -1 is no code.
 
-        Raises BrokenError for a line or a reply without end.
+        Raises BrokenError where a line or a reply has no end.
         """
-        while self._lines:
-            line = self._lines.popleft().rstrip(b"\r")
-            if len(line) >= LINE_BYTES or len(self._said) >= REPLY_LINES:
-                raise BrokenError("the reply has no end")
-            code = int(line[:3]) if CODE.match(line) else -1
-            words = line[4:] if code >= 0 else line
-            if code < 0 or line[3:4] != b"-":
-                if self._said:
-                    words = b"\n".join([*self._said, words])
-                    self._said.clear()
-                return code, words
-            self._said.append(words)
+        if self._whole:
+            return self._whole.popleft()
+        if self._fault:
+            raise BrokenError(self._fault)
         return None
 
 
@@ -130,21 +148,25 @@ class Conversation:
         return self._awaited[0] if self._awaited else ""
 
     def offer(self, mail: Outgoing) -> None:
-        """Say the envelope of a mail, behind the message that is going out if there is one."""
+        """Say the envelope of a mail, behind the message that is going out if there is one.
+
+        All at once to a server that offers PIPELINING, else one command a reply.
+        """
         self.coming, self._refusal = mail, None
+        sender, recipient = _parameters(mail, self.offers)
+        lines = (f"MAIL FROM:<{mail.sender}>{sender}\r\n", f"RCPT TO:<{mail.recipient}>{recipient}\r\n", "DATA\r\n")
         if self._unclean:
             self._todo.append(("rset", b"RSET\r\n"))
             self._unclean = False
-        sender, recipient = _parameters(mail, self.offers)
-        self._todo += (
-            ("mail", f"MAIL FROM:<{mail.sender}>{sender}\r\n".encode("ascii")),
-            ("rcpt", f"RCPT TO:<{mail.recipient}>{recipient}\r\n".encode("ascii")),
-            ("data", b"DATA\r\n"),
-        )
+        elif self.offers.pipelining:
+            self._awaited += ENVELOPE
+            self.out.append("".join(lines).encode("ascii"))
+            return
+        self._todo += [(stage, line.encode("ascii")) for stage, line in zip(ENVELOPE, lines, strict=True)]
         self._speak()
 
     def _speak(self) -> None:
-        """Say what may be said: all at once to a server that offers PIPELINING, else one command a reply."""
+        """Say what may be said."""
         while self._todo and (self.offers.pipelining or not self._awaited):
             stage, line = self._todo.popleft()
             self._awaited.append(stage)
@@ -161,6 +183,8 @@ class Conversation:
 
     def hear(self, data: bytes) -> None:
         """Take what the server sent; raises BrokenError when nothing more may be said on this connection."""
+        if self._awaited == USUAL and self.replies.quiet and self._hear_all_well(data):
+            return
         self.replies.feed(data)
         while (reply := self.replies.cut()) is not None:
             if not self._awaited:
@@ -170,6 +194,18 @@ class Conversation:
             self._answers[stage](self, stage, *reply)
         if (self.clear or self.idle) and not self.replies.quiet:
             raise BrokenError("the server answers before it is asked")
+
+    def _hear_all_well(self, data: bytes) -> bool:
+        """Hear that a message was taken and the next may come, when it is that and nothing else; return whether."""
+        found = ALL_WELL.fullmatch(data)
+        mail = self.sent
+        if found is None or mail is None:
+            return False
+        self.heard += len(self._awaited)
+        self._awaited.clear()
+        self.sent, self.clear = None, True
+        self._settle(mail, Reply(Delivery.ACCEPTED, int(found[1]), clean(found[2]), "dot"))
+        return True
 
     def _reset(self, _: str, code: int, words: bytes) -> None:
         if code != 250:
@@ -285,11 +321,16 @@ def verdict(stage: str, code: int, words: bytes) -> Reply:
 
 def impossible(mail: Outgoing) -> Reply | None:
     """Return why a mail can go to no server, or None."""
-    if not (PATH.fullmatch(mail.recipient) and PATH.fullmatch(mail.sender)):
+    if not (PATH.fullmatch(mail.recipient) and _path(mail.sender)):
         return Reply(Delivery.PERMANENT, 0, "the address cannot be written in SMTP", "rcpt")
     if not mail.canonical and _line_ends(mail.message) not in {"\r\n", None}:
         return Reply(Delivery.PERMANENT, 0, "the message has a line that does not end in CRLF", "data")
     return None
+
+
+@lru_cache(maxsize=16)
+def _path(address: str) -> bool:
+    return bool(PATH.fullmatch(address))
 
 
 def _line_ends(message: bytes) -> str | tuple[str, ...] | None:
@@ -304,7 +345,7 @@ def unwelcome(mail: Outgoing, offers: Offers) -> Reply | None:
     if offers.size and len(mail.message) > offers.size:
         text = f"the message has {len(mail.message)} bytes, and the server takes {offers.size}"
         return Reply(Delivery.PERMANENT, 0, text, "data")
-    if not offers.eight_bit and not mail.message.isascii():
+    if not (mail.canonical or offers.eight_bit or mail.message.isascii()):
         return Reply(Delivery.PERMANENT, 0, "the message needs 8BITMIME, which the server does not offer", "data")
     return None
 
@@ -312,7 +353,7 @@ def unwelcome(mail: Outgoing, offers: Offers) -> Reply | None:
 def _parameters(mail: Outgoing, offers: Offers) -> tuple[str, str]:
     """Return what follows the addresses in MAIL and RCPT, each with a blank before it."""
     sender = f" SIZE={len(mail.message)}" if offers.sizes else ""
-    if offers.eight_bit and not mail.message.isascii():
+    if offers.eight_bit and not (mail.canonical or mail.message.isascii()):
         sender += " BODY=8BITMIME"
     if not offers.dsn:
         return sender, ""

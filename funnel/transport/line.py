@@ -36,6 +36,8 @@ class Line:
         self._after_dot = after_dot
         self._left = memoryview(b"")
         self._behind_dot = 0
+        #: TLS encrypts one piece at a time.
+        self._gathers = not isinstance(sock, ssl.SSLSocket) and hasattr(sock, "sendmsg")
 
     @property
     def idle(self) -> bool:
@@ -58,15 +60,15 @@ class Line:
         content = len(self.talk.out)
         if following:
             self.talk.offer(following)
-        self._behind_dot = sum(map(len, self.talk.out[content:]))
+        self._behind_dot = sum(map(len, self.talk.out[content:])) if following else 0
         self.send()
 
     def send(self) -> None:
         """Send as much as goes of what there is to say."""
-        if fresh := bool(self.talk.out):
-            self._left = memoryview(b"".join((self._left, *self.talk.out)))
-            self.talk.out.clear()
+        fresh = bool(self.talk.out)
         try:
+            if fresh:
+                self._send_fresh()
             while self._left:
                 self._left = self._left[self.sock.send(self._left) :]
         except WOULD_BLOCK:
@@ -75,6 +77,17 @@ class Line:
             raise BrokenError(said(error)) from None
         if fresh or not self._left:
             self._wait_anew()
+
+    def _send_fresh(self) -> None:
+        """Send what was not yet tried, in one go without a copy where that can be done; the rest is left."""
+        out, sent = self.talk.out.copy(), 0
+        self.talk.out.clear()
+        if self._gathers and not self._left:
+            with suppress(*WOULD_BLOCK):
+                sent = self.sock.sendmsg(out)
+            if sent == sum(map(len, out)):
+                return
+        self._left = memoryview(b"".join((self._left, *out)))[sent:]
 
     def receive(self) -> None:
         """Hear what the server says, and answer what can be answered at once."""

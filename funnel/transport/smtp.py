@@ -127,6 +127,7 @@ class _Run:
         self.ended = False
         self.leaving = False
         self.most = transport.settings.connections
+        self.paced = bool(transport.settings.rate_per_second)
         self.hung_up = 0
         self.fault: TransportError | None = None
         self.selector: selectors.BaseSelector
@@ -180,7 +181,7 @@ class _Run:
         """Return whether there may be a mail that can go at once."""
         if self.fault or self.leaving:
             return False
-        return bool(self.waiting) or (not self.ended and not self.transport.wait())
+        return bool(self.waiting) or (not self.ended and not (self.paced and self.transport.wait()))
 
     def _free(self) -> Line | None:
         """Return a connection with nothing to do; what was handed back gets a new one while there is room."""
@@ -226,7 +227,7 @@ class _Run:
         if (reply := impossible(mail) or unwelcome(mail, line.talk.offers)) is not None:
             self.settled.append((mail, reply))
             return None
-        if not self.returned[mail.mailing_id]:
+        if self.paced and mail.mailing_id not in self.returned:
             self.transport.take()
         return mail
 

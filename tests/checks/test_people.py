@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from funnel.app import Funnel
 from funnel.checks.people import check_people
-from funnel.model import Receipt, Status
+from funnel.model import PERSONAL, Receipt, Status
 from funnel.store import enrollments, recipients, subscribers
 from tests.checks.kit import mail, says
 from tests.kit import NOW, Clock, confirm, make_funnel, sign_up
@@ -166,8 +166,8 @@ def test_recipients_come_page_by_page_and_none_twice(tmp_path: Path, monkeypatch
             assert all(way.subscriber_id == one.person.id for one in recipients.each(db) for way in one.ways)
 
 
-def test_the_fields_of_person_and_mail_make_all_fields(tmp_path: Path) -> None:
-    """What is computed once per person is no different for being computed once."""
+def test_the_fields_of_all_and_of_one_make_all_fields(tmp_path: Path) -> None:
+    """What is made once for everybody is the very same thing for everybody, and nobody's own is in it."""
     from funnel.compose.template import FIELDS
     from funnel.model import Due
 
@@ -179,7 +179,8 @@ def test_the_fields_of_person_and_mail_make_all_fields(tmp_path: Path) -> None:
         assert way is not None
         for step in funnel.library.sequences["series"].steps[:-1]:
             due = Due(way, person, step, suppressed=False)
-            parts = (funnel.fields.of_person(db, person, step.kind, NOW), funnel.fields.of_mail(db, due, NOW))
-            assert parts[0].keys().isdisjoint(parts[1])
-            assert parts[0] | parts[1] == funnel.fields.of(db, due, NOW)
-            assert set(parts[0] | parts[1]) == FIELDS
+            alike, own = funnel.fields.apart(db, due, NOW)
+            assert alike is funnel.fields.apart(db, due._replace(subscriber=person._replace(name="Lee")), NOW)[0]
+            assert not any(alike[name] for name in PERSONAL)
+            assert {**alike, **own} == funnel.fields.of(db, due, NOW)
+            assert {*alike, *own} == FIELDS

@@ -259,7 +259,7 @@ def test_what_the_gate_lets_through_is_what_a_parser_reads(lines: list[tuple[lis
     block = "".join(line + end for several, end in lines for line in several)
     names = ("From", "Subject")
     try:
-        module.gated(block, names)
+        module.gated(block.encode(), names)
     except ContentError:
         return
     found = BytesParser().parsebytes(block.encode())
@@ -277,7 +277,7 @@ def test_what_the_gate_lets_through_is_what_a_parser_reads(lines: list[tuple[lis
     ],
 )
 def test_the_gate_opens(head: str) -> None:
-    module.gated(head, ("From", "Subject"))
+    module.gated(head.encode(), ("From", "Subject"))
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_the_gate_opens(head: str) -> None:
 def test_the_gate_stays_shut(head: str, names: tuple[str, ...]) -> None:
     """MSG-4: a header missing, moved, twice, not allowed, too long, or not plain."""
     with pytest.raises(ContentError, match="it was not sent"):
-        module.gated(head, names)
+        module.gated(head.encode(), names)
 
 
 def test_the_gate_lets_the_right_message_through(monkeypatch: pytest.MonkeyPatch) -> None:

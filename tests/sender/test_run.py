@@ -453,7 +453,9 @@ def test_a_mail_that_cannot_be_written_waits_for_somebody_to_mend_it(
     with funnel.session() as db:
         sender = funnel.sender(db)
         fields_of = sender.fields_of
-        sender.fields_of = lambda due, now, wanted: {} if due.subscriber.email == BEN else fields_of(due, now, wanted)
+        sender.fields_of = lambda due, now, wanted: (
+            ({}, {}) if due.subscriber.email == BEN else fields_of(due, now, wanted)
+        )
         outcomes = list(sender.send_due())
     assert sorted(words(outcomes)) == [("confirm", "deferred"), ("confirm", "sent"), ("confirm", "sent")]
     assert not sender.halted
@@ -470,7 +472,7 @@ def test_a_mail_that_nobody_can_get_stops_the_run(funnel: Funnel, server: MailSe
         sign_up(funnel, f"p{number}@mail.example")
     with funnel.session() as db:
         sender = funnel.sender(db)
-        sender.fields_of = lambda due, now, wanted: {}
+        sender.fields_of = lambda due, now, wanted: ({}, {})
         outcomes = list(sender.send_due())
     assert words(outcomes) == [("confirm", "deferred")] * 3
     assert sender.halted.startswith("3 mails could not be written: ")

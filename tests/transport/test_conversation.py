@@ -129,10 +129,10 @@ def test_reports_are_asked_for_with_our_mark() -> None:
     talk = Conversation(ALL)
     talk.offer(Outgoing(7, MAIL.sender, "a+b=c@mail.example", MAIL.message))
 
-    assert talk.out == [
-        f"MAIL FROM:<hello@clinic.example> SIZE={len(MAIL.message)} ENVID=1f.a+2Bb+3D RET=HDRS\r\n".encode(),
-        b"RCPT TO:<a+b=c@mail.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb+3Dc@mail.example\r\n",
-        b"DATA\r\n",
+    assert b"".join(talk.out).splitlines() == [
+        f"MAIL FROM:<hello@clinic.example> SIZE={len(MAIL.message)} ENVID=1f.a+2Bb+3D RET=HDRS".encode(),
+        b"RCPT TO:<a+b=c@mail.example> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb+3Dc@mail.example",
+        b"DATA",
     ]
 
 
