@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from funnel.compose.source import Library
     from funnel.context import Context
     from funnel.links import Links
-    from funnel.model import Due, Subscriber
+    from funnel.model import Due, Link, Subscriber
     from funnel.store.database import Database
 
 #: Mail without links that act for a person: whoever reads it may not be who it is about.
@@ -28,7 +28,7 @@ CLOSED = frozenset({Kind.CONFIRM, Kind.DIGEST})
 GIFT = frozenset({"gift_code", "gift_expires"})
 NO_GIFT = dict.fromkeys(GIFT, "")
 
-Maker = Callable[["Due", "datetime"], str]
+Maker = Callable[["Due", "datetime"], "str | Link"]
 
 
 class Recipe(NamedTuple):
@@ -61,7 +61,7 @@ class Fields:
 
     def apart(
         self, db: Database, due: Due, now: datetime, wanted: frozenset[str] = PERSONAL
-    ) -> tuple[Mapping[str, object], dict[str, str]]:
+    ) -> tuple[Mapping[str, object], dict[str, str | Link]]:
         """Return the fields that are alike for everybody, the personal ones in them empty, and those of one person.
 
         The first are the same mapping for everybody who gets the same mail; nobody may change it.

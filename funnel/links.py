@@ -6,6 +6,7 @@ from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from funnel.model import Link
 from funnel.tokens import Purpose, minutes_of
 
 if TYPE_CHECKING:
@@ -35,31 +36,30 @@ class Links:
         """Return the address of the privacy notice."""
         return self.config.site.privacy_url or self.config.site.base_url + "/privacy"
 
-    def confirm(self, enrollment_id: int, asked: datetime) -> str:
+    def confirm(self, enrollment_id: int, asked: datetime) -> Link:
         """Return the link that confirms one request; good for ``signup.confirm_days`` from the asking."""
         until = minutes_of(asked + timedelta(days=self.config.signup.confirm_days))
-        return f"{self._base}/c/{self._signers[Purpose.CONFIRM].token(enrollment_id, until)}"
+        return Link(self._before["c"], self._signers[Purpose.CONFIRM].token(enrollment_id, until))
 
-    def download(self, subscriber_id: int, now: datetime) -> str:
+    def download(self, subscriber_id: int, now: datetime, behind: str = "") -> Link:
         """Return the link to a person's page with the guide and the gift."""
-        return f"{self._base}/g/{self._signers[Purpose.DOWNLOAD].token(subscriber_id, _end_of_download(now))}"
+        return Link(self._before["g"], self._signers[Purpose.DOWNLOAD].token(subscriber_id, _end(now)), behind)
 
-    def guide(self, subscriber_id: int, now: datetime, page: int | None = None) -> str:
+    def guide(self, subscriber_id: int, now: datetime, page: int | None = None) -> Link:
         """Return the link to the guide itself, opened at a page when one is given."""
-        anchor = f"#page={page}" if page else ""
-        return f"{self.download(subscriber_id, now)}/guide.pdf{anchor}"
+        return self.download(subscriber_id, now, f"/guide.pdf#page={page}" if page else "/guide.pdf")
 
-    def unsubscribe(self, subscriber_id: int) -> str:
+    def unsubscribe(self, subscriber_id: int) -> Link:
         """Return the one-click unsubscribe link; it never expires (UNS-9)."""
-        return f"{self._base}/u/{self._signers[Purpose.UNSUBSCRIBE].token(subscriber_id)}"
+        return Link(self._before["u"], self._signers[Purpose.UNSUBSCRIBE].token(subscriber_id))
 
-    def preferences(self, subscriber_id: int) -> str:
+    def preferences(self, subscriber_id: int) -> Link:
         """Return the link to what a person gets and when; it never expires."""
-        return f"{self._base}/p/{self._signers[Purpose.PREFERENCES].token(subscriber_id)}"
+        return Link(self._before["p"], self._signers[Purpose.PREFERENCES].token(subscriber_id))
 
     @cached_property
-    def _base(self) -> str:
-        return self.config.site.base_url
+    def _before(self) -> dict[str, str]:
+        return {path: f"{self.config.site.base_url}/{path}/" for path in "cgup"}
 
     @cached_property
     def _signers(self) -> dict[Purpose, Signer]:
@@ -67,5 +67,5 @@ class Links:
 
 
 @lru_cache(maxsize=16)
-def _end_of_download(now: datetime) -> int:
+def _end(now: datetime) -> int:
     return minutes_of(now + DOWNLOAD_LIFE)

@@ -262,6 +262,18 @@ class Facts:
     unanswered: bool = False  #: was asked whether to stay, and did nothing since
 
 
+class Link(NamedTuple):
+    """A signed link; what stands before and behind its token is alike for everybody."""
+
+    before: str
+    token: str
+    behind: str = ""
+
+    def __str__(self) -> str:
+        """Return the link as one goes to it."""
+        return self.before + self.token + self.behind
+
+
 class Rendered(NamedTuple):
     """One complete message, ready for a transport."""
 

@@ -101,5 +101,5 @@ def confirm(funnel: Funnel, email: str) -> signup.Confirmed:
         person = funnel.find_person(db, email)
         asked = enrollments.latest(db, person.id, "confirm")
     assert asked is not None, f"{email} was never asked to confirm"
-    token = funnel.links.confirm(asked.id, asked.anchor_at).rpartition("/")[2]
+    token = funnel.links.confirm(asked.id, asked.anchor_at).token
     return funnel.confirm(token, Receipt(act="confirmed", at=funnel.clock(), wording=WORDING))

@@ -52,7 +52,7 @@ def link_of(funnel: Funnel) -> str:
     with funnel.session() as db:
         asked = enrollments.latest(db, funnel.find_person(db, ANN).id, "confirm")
     assert asked is not None
-    return funnel.links.confirm(asked.id, asked.anchor_at).rpartition("/")[2]
+    return funnel.links.confirm(asked.id, asked.anchor_at).token
 
 
 def stop(funnel: Funnel, clock: Clock) -> None:

@@ -28,7 +28,7 @@ from funnel.compose.source import Library, Mail, load_library
 from funnel.compose.stencil import NoFitError, Stencil, fits, link_mark, mark, names_in, slots
 from funnel.compose.template import Compiled, compile_mail, environment
 from funnel.errors import ContentError
-from funnel.model import PERSONAL, Kind, Rendered
+from funnel.model import PERSONAL, Kind, Link, Rendered
 from funnel.profile import direction
 from funnel.tokens import funnel_id
 
@@ -132,11 +132,11 @@ class Composer:
         parts = self._ready.get((sequence, name)) or self._prepared(self.library.mail(sequence, name))
         own = fields if own is None else own
         copy = _Copy(to, mailing_id, date)
-        if parts.common is not None and not prefix:
-            made = self._by_stencil(parts, fields, own, copy)
-            if made is not None:
-                return made
-        return self._written(parts, *self._letter(parts, {**fields, **own}, copy, prefix))
+        if parts.common is None:
+            values = {name: str(value) if type(value) is Link else value for name, value in {**fields, **own}.items()}
+            return self._written(parts, *self._letter(parts, values, copy, prefix))
+        made = None if prefix else self._by_stencil(parts, fields, own, copy)
+        return made or self._written(parts, *self._letter(parts, {**fields, **own}, copy, prefix))
 
     def wanted(self, sequence: str, name: str) -> frozenset[str]:
         """Return the personal fields that a mail names, all that have to be made for it."""
@@ -166,7 +166,7 @@ class Composer:
             return None
         if len(message) > LARGEST_HTML:
             return None
-        subject = values.get("subject", cut.subject)
+        subject = str(values.get("subject", cut.subject))
         message_id = f"{own_id}@{self._domain}"
         return Rendered(message_id, subject, gated(message, cut.names), parts.compiled.version, canonical=True)
 
@@ -179,14 +179,17 @@ class Composer:
 
     def _personal(
         self, parts: _Parts, fields: Mapping[str, object], own: Mapping[str, object], variant: int
-    ) -> dict[str, str] | None:
-        """Return the personal fields a mail names, with a subject that names some; None when one is no text."""
-        values: dict[str, str] = {}
+    ) -> dict[str, object] | None:
+        """Return the personal fields a mail names, with a subject that names some; None when one is no text or link."""
+        values: dict[str, object] = {}
         for name in parts.personal:
             value = own.get(name)
-            if type(value) is not str:
+            if type(value) is str:
+                values[name] = value if len(value) <= LARGEST_FIELD else value[:LARGEST_FIELD]
+            elif type(value) is Link:
+                values[name] = value
+            else:
                 return None
-            values[name] = value if len(value) <= LARGEST_FIELD else value[:LARGEST_FIELD]
         if parts.plain[variant]:
             return values
         subject, preheader = self._headlines(parts, {**fields, **values}, variant)
@@ -197,7 +200,7 @@ class Composer:
         context = parts.html.new_context(values, shared=True)
         return self._fill(parts.subjects[variant], context, parts), self._fill(parts.preheader, context, parts)
 
-    def _cut(self, parts: _Parts, fields: dict[str, object], own: dict[str, str], copy: _Copy) -> _Fit:
+    def _cut(self, parts: _Parts, fields: dict[str, object], own: dict[str, object], copy: _Copy) -> _Fit:
         """Return a stencil for those for whom the same fields are empty; raises ContentError."""
         letter, values = self._letter(parts, fields, copy)
         holes = slots(values)
@@ -209,7 +212,7 @@ class Composer:
         else:
             holes |= {"subject": letter.subject, "preheader": values["preheader"]}
         if letter.unsubscribe_url:
-            headers["List-Unsubscribe"] = f"<{link_mark('unsubscribe_url', letter.unsubscribe_url)}>"
+            headers["List-Unsubscribe"] = f"<{link_mark('unsubscribe_url', values['unsubscribe_url'])}>"
         self._fill_parts(parts, letter, holes)
         message = assembled(headers, letter.text, letter.html)
         return _Fit(Stencil(message, values), names_of(headers), letter.subject)

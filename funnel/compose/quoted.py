@@ -17,6 +17,8 @@ from jinja2 import nodes
 from jinja2.visitor import NodeTransformer
 from markupsafe import escape
 
+from funnel.model import Link
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,9 +30,6 @@ ENCODED = re.compile(r"[^ -<>-~]| \Z")
 ROOM = 73
 ROW = re.compile(rf".{{1,{ROOM}}}(?<!=)(?<!=.)")
 MISREAD = (".", "From ")
-#: Letters of which nothing ever has to be encoded or escaped.
-TOKEN = "[A-Za-z0-9_-]{39}"  # noqa: S105 - what one looks like
-SIGNED_LINK = re.compile(rf"(https?://[^\s<>\"']*/)({TOKEN})([/?#][^\s<>\"']*|)")
 #: What needs neither encoding nor escaping, as most names do.
 PLAIN = re.compile(rf"(?!From )[A-Za-z0-9,;:!?/+_-](?:[A-Za-z0-9,;:!?/+_. -]{{0,{ROOM - 2}}}[A-Za-z0-9,;:!?/+_.-])?")
 
@@ -86,6 +85,8 @@ def in_html(value: object) -> str:
     """Return a field as one piece of an HTML part."""
     if type(value) is str:
         return _short_html(value)
+    if isinstance(value, Link):
+        return around(value, html_quoted)
     return value.html if isinstance(value, Slot) else quoted_printable(str(escape(value)))
 
 
@@ -93,19 +94,14 @@ def in_text(value: object) -> str:
     """Return a field as one piece of a plain text part."""
     if type(value) is str:
         return _short_text(value)
+    if isinstance(value, Link):
+        return around(value)
     return value.text if isinstance(value, Slot) else quoted_printable(str(value))
 
 
-def signed(link: str) -> tuple[str, str, str] | None:
-    """Return what stands before the token of a link, the token, and what stands behind; None for other text."""
-    found = SIGNED_LINK.fullmatch(link)
-    return (found[1], found[2], found[3]) if found else None
-
-
-def around(link: tuple[str, str, str], encode: Callable[[str], str] = quoted_printable) -> str:
-    """Return a signed link as one piece, its token in a piece of its own."""
-    before, token, behind = link
-    return encode(before) + token + SOFT_BREAK + encode(behind)
+def around(link: Link, encode: Callable[[str], str] = quoted_printable) -> str:
+    """Return a link as one piece, its token, of which nothing has to be encoded, in a piece of its own."""
+    return encode(link.before) + link.token + SOFT_BREAK + encode(link.behind)
 
 
 def escaped(text: str) -> str:
@@ -122,13 +118,9 @@ def html_quoted(text: str) -> str:
 #: Names repeat, and the clinic's words come in every mail.
 @lru_cache(maxsize=256)
 def _short_text(text: str) -> str:
-    if link := signed(text):
-        return around(link)
     return text + SOFT_BREAK if PLAIN.fullmatch(text) else quoted_printable(text)
 
 
 @lru_cache(maxsize=256)
 def _short_html(text: str) -> str:
-    if link := signed(text):
-        return around(link, html_quoted)
     return text + SOFT_BREAK if PLAIN.fullmatch(text) else html_quoted(text)

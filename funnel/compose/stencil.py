@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import meta, nodes
 
-from funnel.compose.quoted import TOKEN, Slot, around, html_quoted, in_html, in_text, signed
-from funnel.model import PERSONAL
+from funnel.compose.quoted import Slot, around, html_quoted, in_html, in_text
+from funnel.model import PERSONAL, Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,10 +34,9 @@ def mark(place: str, name: str) -> str:
     return f"\0{place}:{name}\0"
 
 
-def link_mark(name: str, link: str) -> str:
+def link_mark(name: str, link: object) -> str:
     """Return what stands for a link in a header."""
-    found = signed(link)
-    return f"{found[0]}{mark('token', name)}{found[2]}" if found else mark("head", name)
+    return f"{link.before}{mark('token', name)}{link.behind}" if isinstance(link, Link) else mark("head", name)
 
 
 def slots(values: Mapping[str, object]) -> dict[str, object]:
@@ -46,11 +45,9 @@ def slots(values: Mapping[str, object]) -> dict[str, object]:
 
 
 def _slot(name: str, value: object) -> Slot:
-    link = signed(value) if isinstance(value, str) else None
-    if link is None:
+    if not isinstance(value, Link):
         return Slot(mark("text", name), mark("html", name))
-    before, _, behind = link
-    hole = (before, mark("token", name), behind)
+    hole = value._replace(token=mark("token", name))
     return Slot(around(hole), around(hole, html_quoted))
 
 
@@ -77,23 +74,32 @@ def _plain(tree: nodes.Template) -> set[int]:
     return found
 
 
-ENCODE: dict[str, Callable[[str], bytes]] = {
-    "text": lambda value: in_text(value).encode("ascii"),
-    "html": lambda value: in_html(value).encode("ascii"),
-    "head": lambda value: value.encode("ascii"),
-}
+def _head(value: object) -> bytes:
+    return str(value).encode("ascii")
 
 
-def _token_of(link: str) -> Callable[[str], bytes]:
+def _text(value: object) -> bytes:
+    return in_text(value).encode("ascii")
+
+
+def _html(value: object) -> bytes:
+    return in_html(value).encode("ascii")
+
+
+ENCODE: dict[str, Callable[[object], bytes]] = {"head": _head, "text": _text, "html": _html}
+
+
+def _token_like(link: Link) -> Callable[[object], bytes]:
     """Return what finds the token in links that are like one of them; it raises NoFitError for another link."""
-    before, _, behind = signed(link) or ("", "", "")
-    pattern = re.compile(f"{re.escape(before)}({TOKEN}){re.escape(behind)}")
+    like, _, end = link
 
-    def token(value: str) -> bytes:
-        found = pattern.fullmatch(value)
-        if found is None:
+    def token(value: object) -> bytes:
+        if not isinstance(value, Link):
             raise NoFitError
-        return found[1].encode()
+        before, token, behind = value
+        if before != like or behind != end:
+            raise NoFitError
+        return token.encode("ascii")
 
     return token
 
@@ -103,17 +109,16 @@ class Stencil:
 
     def __init__(self, message: str, values: Mapping[str, object]) -> None:
         """Cut a stencil from a message with marks, in place of values such as these."""
+        links = {name: value for name, value in values.items() if isinstance(value, Link)}
         pieces = MARK.split(message)
         holes = list(zip(pieces[1::3], pieces[2::3], strict=True))
         kinds = list(dict.fromkeys(holes))
         self._pieces = [b""] * (2 * len(holes) + 1)
         self._pieces[::2] = [piece.encode("ascii") for piece in pieces[::3]]
-        self._kinds = [
-            (_token_of(str(values[name])) if place == "token" else ENCODE[place], name) for place, name in kinds
-        ]
+        self._kinds = [(_token_like(links[name]) if place == "token" else ENCODE[place], name) for place, name in kinds]
         self._pick = itemgetter(*[kinds.index(hole) for hole in holes])
 
-    def filled(self, values: Mapping[str, str]) -> bytes:
+    def filled(self, values: Mapping[str, object]) -> bytes:
         """Return the message with every hole filled; the values of headers must be fit to stand there.
 
         Raises NoFitError when a link of this person is not like those it was cut for, UnicodeEncodeError when

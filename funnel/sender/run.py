@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 
 #: So many claims are committed together, more of them where the server is quick; a power cut leaves them in doubt.
 SMALLEST, LARGEST = 100, 1_000
+#: So many mails are written before the first of them goes: what is done in a row finds its code and data at hand.
+AHEAD = 16
 #: Answers are written down together, as many as came within a second.
 SOON = timedelta(seconds=1)
 #: How long nothing is sent after a server refused us as a sender (BNC-3).
@@ -250,21 +252,30 @@ class Sender(Claimer):
     def _ready(self, claims: list[Claim], journal: Journal) -> Iterator[Outgoing]:
         """Yield each claimed mail right before it may go; what cannot or must not go any more is settled here."""
         sender = self.composer.sender.from_address
+        for start in range(0, len(claims), AHEAD):
+            for mail in list(self._written(claims[start : start + AHEAD], sender, journal)):
+                if self.halted or self.stop.is_set():
+                    return
+                claim = self.claims[mail.mailing_id]
+                stopped = self._stopped_meanwhile(claim.due)
+                if stopped:
+                    claim.rendered = None
+                    self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, self.clock(), journal)
+                    continue
+                yield mail
+
+    def _written(self, claims: list[Claim], sender: str, journal: Journal) -> Iterator[Outgoing]:
+        """Yield claimed mails in their envelopes; one that cannot be written is settled."""
         for claim in claims:
-            if self.halted or self.stop.is_set():
+            if self.halted:
                 return
             recipient = _envelope_address(claim.due)
             try:
-                rendered = self._rendered(claim, recipient)
+                claim.rendered = rendered = self._rendered(claim, recipient)
             except ContentError as error:
                 self._not_written(claim, str(error), journal)
-                continue
-            stopped = self._stopped_meanwhile(claim.due)
-            if stopped:
-                self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, self.clock(), journal)
-                continue
-            claim.rendered = rendered
-            yield Outgoing(claim.mailing_id, sender, recipient, rendered.message, rendered.canonical)
+            else:
+                yield Outgoing(claim.mailing_id, sender, recipient, rendered.message, rendered.canonical)
 
     def _not_written(self, claim: Claim, why: str, journal: Journal) -> None:
         """Put off a mail that could not be written, and stop the run when that happens too often (F-47)."""

@@ -298,7 +298,7 @@ def _unsubscribe(scene: Scene) -> tuple[str, dict[str, str]]:
     funnel = scene.funnel
     with funnel.session(readonly=True) as db:
         person = funnel.find_person(db, JOINED_ONE)
-    token = funnel.links.unsubscribe(person.id).rpartition("/")[2]
+    token = funnel.links.unsubscribe(person.id).token
     return f"/u/{token}", {"List-Unsubscribe": "One-Click"}
 
 

@@ -164,7 +164,7 @@ class Scene:
         with funnel.session(readonly=True) as db:
             asked = enrollments.latest(db, funnel.find_person(db, email).id, "confirm")
         assert asked is not None
-        return funnel.links.confirm(asked.id, asked.anchor_at).rpartition("/")[2]
+        return funnel.links.confirm(asked.id, asked.anchor_at).token
 
     def value(self, sql: str) -> object:
         """Return the first value a query gives."""

@@ -108,16 +108,16 @@ class Shop:
         return found
 
     def confirm_token(self, email: str) -> str:
-        return token_of(self.funnel.links.confirm(self.ask(email), self.clock.now))
+        return self.funnel.links.confirm(self.ask(email), self.clock.now).token
 
     def guide_token(self, person: Subscriber) -> str:
-        return token_of(self.funnel.links.download(person.id, self.clock.now))
+        return self.funnel.links.download(person.id, self.clock.now).token
 
     def stop_token(self, person: Subscriber) -> str:
-        return token_of(self.funnel.links.unsubscribe(person.id))
+        return self.funnel.links.unsubscribe(person.id).token
 
     def preferences_token(self, person: Subscriber) -> str:
-        return token_of(self.funnel.links.preferences(person.id))
+        return self.funnel.links.preferences(person.id).token
 
     def key(self, path: str = "/") -> str:
         """Return the page key a GET shows, and wait as long as a person does."""

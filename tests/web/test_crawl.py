@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from funnel.store.database import open_database
-from tests.web.shop import Shop, make_shop, token_of
+from tests.web.shop import Shop, make_shop
 from tests.web.test_server import at_home, opened
 
 if TYPE_CHECKING:
@@ -203,5 +203,5 @@ def test_tokens_here_are_real(shop: Shop) -> None:
     """The addresses crawled are those in the mails, not look-alikes."""
     people = People(shop)
     ann = shop.person("ann@example.com")
-    assert token_of(shop.funnel.links.unsubscribe(ann.id)) in people.tokens["u"]
+    assert shop.funnel.links.unsubscribe(ann.id).token in people.tokens["u"]
     assert shop.client.get(f"/c/{people.tokens['c'][0]}").status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from funnel.model import Status
 from funnel.signup import MOVE
 from funnel.store import enrollments
-from tests.web.shop import make_shop, token_of
+from tests.web.shop import make_shop
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def new_link(shop: Shop, email: str) -> str:
     with shop.funnel.session(readonly=True) as db:
         way = enrollments.latest(db, shop.person(email).id, MOVE)
     assert way is not None
-    return f"/c/{token_of(shop.funnel.links.confirm(way.id, way.anchor_at))}"
+    return f"/c/{shop.funnel.links.confirm(way.id, way.anchor_at).token}"
 
 
 def test_the_whole_way(shop: Shop) -> None:

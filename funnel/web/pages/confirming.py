@@ -51,7 +51,7 @@ class Confirming:
             return self.desk.page("message", key="moved", home=False, again=False)
         links, now = self.funnel.links, self.funnel.clock()
         return self.desk.page(
-            "thanks", script=True, again=done.again, guide_url=links.download(person.id, now),
-            pages=self.funnel.guide_length, preferences_url=links.preferences(person.id),
+            "thanks", script=True, again=done.again, guide_url=str(links.download(person.id, now)),
+            pages=self.funnel.guide_length, preferences_url=str(links.preferences(person.id)),
             **self.desk.gift_fields(person, self.funnel.gift_of(person)),
         )  # fmt: skip

@@ -61,7 +61,7 @@ class Leaving:
             return self.desk.not_on_list()
         if person.status.listening or person.status is Status.PENDING:
             stop_url = f"{self.desk.root}/u/{token}{self.desk.query}"
-            other = self.funnel.links.preferences(person.id)
+            other = str(self.funnel.links.preferences(person.id))
             return self.desk.page("unsubscribe", who=mask(person.email), stop_url=stop_url, preferences_url=other)
         return self._goodbye(token, person, "already_stopped")
 
@@ -90,10 +90,10 @@ class Leaving:
         except NotFoundError:
             return self.desk.not_on_list()
         if self.funnel.choose(person, "undo", self.desk.receipt("restored", "/u", "undo.button")):
-            return self.desk.page("restored", preferences_url=self.funnel.links.preferences(person.id))
+            return self.desk.page("restored", preferences_url=str(self.funnel.links.preferences(person.id)))
         person = self.funnel.person_of(token, Purpose.UNSUBSCRIBE)
         if person.status.listening:
-            return self.desk.page("restored", preferences_url=self.funnel.links.preferences(person.id))
+            return self.desk.page("restored", preferences_url=str(self.funnel.links.preferences(person.id)))
         return self.desk.page("message", 410, key="undo_over", home=True, again=False)
 
     # --- choosing ------------------------------------------------------------------------------
