@@ -77,7 +77,7 @@ def fill(funnel: Funnel, people: int, *, mixed: bool) -> None:
         db.execute(
             f"""INSERT INTO enrollment (subscriber_id, sequence, anchor_at, next_step, next_at, last_at)
                WITH n AS (SELECT id AS i FROM subscriber)
-               SELECT i, 'series', ?, ?, ? - 2000000 + {order}, ? FROM n""",
+               SELECT i, 'series', ? - i % 86400, ?, ? - 2000000 + {order}, ? FROM n""",
             (now - 30 * 86_400, STEP, now, now - 10 * 86_400),
         )
         db.execute("ANALYZE")

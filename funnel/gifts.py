@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import time, timedelta
@@ -12,7 +13,7 @@ from funnel.errors import GiftError
 from funnel.model import Event, EventKind, Gift, GiftStatus, Kind
 from funnel.policy import NO_CODE, holds_for_code
 from funnel.schedule import local_instant, zone
-from funnel.store import enrollments, events, pool, runs, subscribers
+from funnel.store import enrollments, events, pool, runs, seal, subscribers
 from funnel.store import gifts as rows
 
 if TYPE_CHECKING:
@@ -98,7 +99,9 @@ def _code_for(db: Database, ctx: Context, subscriber_id: int, now: datetime) -> 
             return found
         if ctx.config.gift.source != "pool":
             rows.add(db, new_code(), holder, subscriber_id, now=now, expires=expires)
-        elif not pool.give(db, holder, subscriber_id, now=now, expires=expires):
+        elif key := pool.give(db, holder, subscriber_id, now=now, expires=expires):
+            seal.given(db, code_hash(ctx, key), holder, now)
+        else:
             return None
 
 
@@ -201,6 +204,23 @@ def counts(db: Database) -> dict[GiftStatus, int]:
 def code_key(text: str) -> str:
     """Return what makes two codes one at a desk: letters and digits, in capitals."""
     return "".join(c for c in text.upper() if c.isalnum())
+
+
+def without_codes(db: Database, text: str) -> str:
+    """Return a text with an ellipsis for each code of the pool, however it is spelled in there."""
+    places = [place for place, c in enumerate(text) if c.isascii() and c.isalnum()]
+    letters = "".join(text[place] for place in places).upper()
+    shown = list(text)
+    for key in pool.within(db, letters):
+        for found in re.finditer(f"(?={key})", letters):
+            first, last = places[found.start()], places[found.start() + len(key) - 1]
+            shown[first : last + 1] = ["…", *[""] * (last - first)]
+    return "".join(shown)
+
+
+def code_hash(ctx: Context, key: str) -> str:
+    """Return the keyed hash under which the send journal knows a code of the pool."""
+    return ctx.hash_of(f"code {key}")
 
 
 def known(db: Database, key: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from funnel.cli.output import json_option, open_file, print_json, say, table, the_funnel, write_new
+from funnel.cli.output import json_option, many, open_file, print_json, say, table, the_funnel, write_new
 from funnel.errors import ArticleError
 from funnel.model import Level
 
@@ -97,7 +97,7 @@ def guide_sheet(out: Path, *, pages: str, ppi: int) -> int:
     picture = sheet(source, funnel.guide_settings, pages=wanted, columns=min(12, len(wanted) or 12), ppi=ppi)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_new(out, picture, force=True)
-    say(f"{len(wanted) or 'All'} pages drawn: {out}")
+    say(f"{many(len(wanted), 'page', 'pages') if wanted else 'All pages'} drawn: {out}")
     return 0
 
 

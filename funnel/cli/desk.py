@@ -131,7 +131,7 @@ def gift_import(file: Path, *, dry_run: bool, as_json: bool) -> int:
 def gift_withdraw(*, yes: bool) -> int:
     """Take every code that nobody has out of the pool, for good. Codes that were given stay good.
 
-    For a list that is no longer valid, and after a restore: codes given since the backup look free again.
+    For a list that is no longer valid, and after a restore without the send journal: codes given since look free.
 
     \b
     Example:  funnel gift withdraw

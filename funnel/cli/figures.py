@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from funnel.cli.output import json_option, now_option, print_json, say, table, the_funnel, the_moment
+from funnel.cli.output import json_option, many, now_option, print_json, say, table, the_funnel, the_moment
 from funnel.model import MailingStatus
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _print_open(report: Report, funnel: Funnel) -> None:
     """Say what needs somebody's eye."""
     say(f"{report.due_now} due now, {report.uncertain} of unknown fate, {report.held} held (funnel outbox list).")
     if report.without_code:
-        say(f"Of the held, {report.without_code} wait for a gift code.")
+        say(f"Of the held, {many(report.without_code, 'waits', 'wait')} for a gift code.")
     if report.stock:
         say(str(report.stock))
     if report.last_tick is None:
@@ -74,7 +74,7 @@ def _print_open(report: Report, funnel: Funnel) -> None:
         return
     minutes = int((report.at - report.last_tick).total_seconds() // 60)
     silent = minutes > funnel.config.alerts.cron_silent_minutes
-    say(f"The sender last ran {minutes} minutes ago{': is cron alive?' if silent else '.'}")
+    say(f"The sender last ran {many(minutes, 'minute', 'minutes')} ago{': is cron alive?' if silent else '.'}")
     if report.last_run and report.last_run.note:
         say(f"Its last word: {report.last_run.note}")
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from funnel.cli.output import json_option, on_terminal, print_json, say, table, the_funnel
+from funnel.cli.output import json_option, many, on_terminal, print_json, say, table, the_funnel
 from funnel.config import secret_file
+from funnel.errors import StoreError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -32,7 +33,9 @@ def backup_command(file: Path, *, force: bool, as_json: bool) -> int:
     Example:  funnel backup /mnt/backups/funnel-2027-01-15.db
     """
     funnel = the_funnel()
-    contents = _backed_up(funnel, file, force=force)
+    now = funnel.clock()
+    contents = _backed_up(funnel, file, now, force=force)
+    _note(funnel, now)
     if as_json:
         print_json({"file": str(file), **asdict(contents)})
     else:
@@ -41,11 +44,11 @@ def backup_command(file: Path, *, force: bool, as_json: bool) -> int:
     return 0
 
 
-def _backed_up(funnel: Funnel, file: Path, *, force: bool) -> Contents:
+def _backed_up(funnel: Funnel, file: Path, now: datetime, *, force: bool) -> Contents:
     """Make the backup, with a progress bar when a person is watching."""
     from funnel.keeping import back_up
 
-    path, now = funnel.database_path, funnel.clock()
+    path = funnel.database_path
     if not on_terminal():
         return back_up(path, file, now=now, force=force)
     with click.progressbar(length=100, label="Backing up") as bar:
@@ -55,8 +58,18 @@ def _backed_up(funnel: Funnel, file: Path, *, force: bool) -> Contents:
         )  # fmt: skip
 
 
+def _note(funnel: Funnel, now: datetime) -> None:
+    """Let the database know of the backup, for “funnel doctor”; who may only read it is told."""
+    from funnel.keeping import note
+
+    try:
+        note(funnel.database_path, now)
+    except StoreError as fault:
+        click.echo(f"The backup is good, but is not on record, so “funnel doctor” will miss it: {fault}", err=True)
+
+
 def _held(contents: Contents) -> str:
-    return f"{contents.people:,} people and {contents.mailings:,} mails"
+    return f"{many(contents.people, 'person', 'people')} and {many(contents.mailings, 'mail', 'mails')}"
 
 
 @click.command("restore")
@@ -96,15 +109,27 @@ def _restore(funnel: Funnel, file: Path, *, yes: bool) -> None:
         click.confirm(f"Put {file.name} in the place of the database, which is kept?", abort=True)
     done = restore(funnel.database_path, file, funnel.context, now=funnel.clock())
     say(f"Restored: {_held(done.contents)}, as of {_at(done.known)}.")
-    _tell_of_restored(done)
+    _tell_of_restored(funnel, done)
     say("Sending waits. When you are ready:  funnel restore --resume")
 
 
-def _tell_of_restored(done: Restored) -> None:
+def _tell_of_restored(funnel: Funnel, done: Restored) -> None:
     if done.kept is not None:
         say(f"The database that was there is {done.kept.name}; remove it when you no longer need it.")
     if done.stops.people:
-        say(f"{done.stops.people} who left since are off again, {done.stops.erased} of them forgotten again.")
+        off = many(done.stops.people, "who left since is off again", "who left since are off again")
+        say(f"{off}, {done.stops.erased:,} of them forgotten again.")
+    _tell_of_codes(funnel, done.codes, whole=done.whole)
+
+
+def _tell_of_codes(funnel: Funnel, codes: int, *, whole: bool) -> None:
+    """Say what became of the clinic's own codes that were given since."""
+    if codes:
+        given = many(codes, "gift code that was given since is its", "gift codes that were given since are their")
+        say(f"{given} {'holder’s' if codes == 1 else 'holders’'} again.")
+    if not whole and funnel.config.gift.source == "pool":
+        say("The send journal does not know all gift codes given since, so some look free that are not: before")
+        say("“funnel serve” starts, say “funnel gift withdraw”, and import codes that nobody can have.")
 
 
 def _at(moment: datetime | None) -> str:
@@ -120,19 +145,20 @@ def _resume(funnel: Funnel, *, nothing_since: bool, yes: bool) -> None:
         if not found.why:
             say("Nothing is to be settled: sending is not held back.")
             return
-        _show(found)
+        _show(funnel, found)
         if not yes:
             click.confirm("Record this, and let sending go on?", abort=True)
         resume(db, funnel.context, now=funnel.clock(), really=True, nothing_since=nothing_since)
     say("Recorded. Sending goes on with the next run.")
 
 
-def _show(found: Resumed) -> None:
+def _show(funnel: Funnel, found: Resumed) -> None:
     """Say what is known of the time since the database was copied."""
     say(found.why)
     say(f"It is as of {_at(found.known)}.")
     if found.batches:
-        say(f"{found.batches} batches of mail went out since, from {_at(found.first)} to {_at(found.last)}.")
+        batches = many(found.batches, "batch of mail", "batches of mail")
+        say(f"{batches} went out since, from {_at(found.first)} to {_at(found.last)}.")
     names = [*found.sent, *(name for name in found.held if name not in found.sent)]
     if names:
         rows = [(name, found.sent.get(name, 0), found.held.get(name, 0)) for name in names]
@@ -142,6 +168,7 @@ def _show(found: Resumed) -> None:
     if found.elsewhere:
         say(f"{found.elsewhere} more went to people, or for requests, that this database does not know.")
     if found.stops.people:
-        say(f"{found.stops.people} who left since are taken off again.")
+        say(many(found.stops.people, "who left since is taken off again.", "who left since are taken off again."))
+    _tell_of_codes(funnel, found.codes, whole=found.whole)
     if not found.whole:
         say("The send journal does not know all of that time, so what was due in it is held: funnel outbox list.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,11 @@ def say(text: str = "") -> None:
     click.echo(safe(text))
 
 
+def many(count: int, one: str, more: str) -> str:
+    """Return a count with its word: ``1 mail``, ``2,000 mails``."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def safe(text: str) -> str:
     """Return text without controls and direction overrides (SEC-24, SEC-33)."""
     return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
@@ -59,19 +65,23 @@ def safe(text: str) -> str:
 
 def print_json(value: object) -> None:
     """Print a value as JSON, moments in ISO 8601 and UTC; controls are escaped, as JSON allows (SEC-33)."""
-    text = json.dumps(value, default=plain, ensure_ascii=False, indent=2)
+    text = json.dumps(plain(value), ensure_ascii=False, indent=2)
     click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
-def plain(value: object) -> object:
-    """Return what JSON has no form for as something it has."""
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: moments in UTC, and every record, whatever it is in here, by its names."""
     if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # JSON would make a list of it
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, date | Path):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return str(value) if isinstance(value, date | Path) else value
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import click
 from funnel import feedback
 from funnel.cli.output import (
     json_option,
+    many,
     now_option,
     plain,
     print_json,
@@ -160,7 +160,7 @@ def subscribers_show(email: str, *, as_json: bool) -> int:
 def _show(value: Any) -> None:
     items = value if isinstance(value, list) else [value]
     for item in items or ["none"]:
-        pairs = json.loads(json.dumps(item, default=plain))
+        pairs = plain(item)
         if isinstance(pairs, dict):
             pairs = "; ".join(f"{k}: {v}" for k, v in pairs.items() if v not in {None, ""})
         say(f"  {pairs or 'none'}")
@@ -221,7 +221,7 @@ def subscribers_export(*, out: Path, status: str | None, force: bool) -> int:
         people = rows.each(db, status=Status(status) if status else None)
         content, count = export_people(people, as_json=out.suffix == ".json")
     write_new(out, content, force=force)
-    say(f"{count} people written to {out}.")
+    say(f"{many(count, 'person', 'people')} written to {out}.")
     return 0
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(0), default=0, metavar="N", help="Deal with at most N steps; 0 is all.")
 @click.option("--quiet", is_flag=True, help="Say nothing when nothing was due; for cron.")
 @click.option("--loop", is_flag=True, help="Send whenever something is due, until stopped; instead of cron.")
+@click.option("--clock-ok", is_flag=True, help="The clock went ahead by days, and is right now: send by it.")
 @click.option("--beside", is_flag=True, hidden=True, help="With --loop: end when the process that started it does.")
 @click.option(
     "--log",
@@ -52,6 +53,7 @@ def send_command(
     limit: int,
     quiet: bool,
     loop: bool,
+    clock_ok: bool,
     beside: bool,
     log: str | None,
     as_json: bool,
@@ -62,13 +64,15 @@ def send_command(
     \b
     Example:  funnel send --dry-run
     Without cron:  funnel send --loop --log json
-    Exit:     0 done, 1 the server refuses us as a sender, 75 no mail could go, try later
+    Exit:     0 done, 1 the server refuses us as a sender or somebody must look, 75 no mail could go, try later
     """
     funnel = the_funnel()
     if dry_run:
         return _dry_run(funnel, the_moment(at, funnel), limit, as_json=as_json)
     if at:
         raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
+    if clock_ok:
+        _trust_clock(funnel)
     stop = threading.Event()
     lines = log_wanted(log) and not as_json
 
@@ -84,6 +88,13 @@ def send_command(
         return _with_log(lambda: drain(funnel, quiet=quiet), funnel, lines)()
 
 
+def _trust_clock(funnel: Funnel) -> None:
+    from funnel.keeping.clock import this_machine, trust_clock
+
+    with funnel.session() as db:
+        trust_clock(db, funnel.clock(), this_machine())
+
+
 def _with_log(drain: Callable[[], int], funnel: Funnel, lines: bool) -> Callable[[], int]:
     """Return a drain that leaves its faults in the log, too, when lines are wanted."""
     return (lambda: logged(drain, lambda: f"{funnel.clock():%Y-%m-%dT%H:%M:%SZ}")) if lines else drain
@@ -91,9 +102,12 @@ def _with_log(drain: Callable[[], int], funnel: Funnel, lines: bool) -> Callable
 
 def _drain(funnel: Funnel, limit: int, stop: threading.Event, told: Teller) -> int:
     """Send what is due and return the exit code; ``stop`` ends it after the mail on the wire."""
+    from funnel.keeping.clock import check_clock, this_machine
+
     funnel.require_guide()
     leave_note(str(funnel.config.file), str(funnel.database_path))
     with funnel.session() as db, told:
+        check_clock(db, funnel.clock(), this_machine())
         sender = funnel.sender(db)
         sender.stop = stop
         most = limit or funnel.config.sending.per_run

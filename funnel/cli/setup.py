@@ -10,7 +10,7 @@ import click
 
 from funnel.app import Funnel
 from funnel.cli.loop import sender_beside
-from funnel.cli.output import json_option, on_terminal, open_file, print_json, say, the_funnel
+from funnel.cli.output import json_option, many, on_terminal, open_file, print_json, say, the_funnel
 from funnel.model import Level
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def check_command(*, no_guide: bool, as_json: bool) -> int:
     else:
         for finding in findings:
             say(f"{finding.level}: {finding}")
-        mails = len(funnel.library.mails)
-        say(f"{mails} mails checked: {errors} errors, {len(findings) - errors} warnings.")
+        mails, rest = many(len(funnel.library.mails), "mail", "mails"), len(findings) - errors
+        say(f"{mails} checked: {many(errors, 'error', 'errors')}, {many(rest, 'warning', 'warnings')}.")
     return 1 if errors else 0
 
 

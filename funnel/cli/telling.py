@@ -36,8 +36,15 @@ WORDS = [status for status in MailingStatus if status is not MailingStatus.SENDI
 
 
 def private(text: str) -> str:
-    """Return text fit for a log: what might be an address, a link or a code is an ellipsis."""
+    """Return text fit for a log: what might be an address, a link or a code that we make is an ellipsis."""
     return safe(PRIVATE.sub("…", " ".join(text.split())))[:500]
+
+
+def fit(sender: Sender, text: str) -> str:
+    """Return text fit for a log, in which no code of the clinic's own is quoted either."""
+    from funnel.gifts import without_codes
+
+    return private(without_codes(sender.db, text))
 
 
 def tell(text: str, *, err: bool = False) -> bool:
@@ -129,13 +136,13 @@ class Summary:
         counts = counted(sender.tally)
         if self.as_json:
             with suppress(OSError, ValueError):
-                print_json({**counts, "halted": private(sender.halted)})
+                print_json({**counts, "halted": fit(sender, sender.halted)})
         elif sender.tally.total:
             tell(", ".join(f"{n} {word}" for word, n in counts.items() if n) + ".")
         elif not self.quiet:
             tell("Nothing is due.")
         if fault:
-            tell(private(fault), err=True)
+            tell(fit(sender, fault), err=True)
 
 
 class Bar(Summary):
@@ -287,7 +294,7 @@ class Log:
         if self._group.total:
             self._written()
         if fault:
-            self._line("halted", reason=private(fault.removeprefix("Error: ")))
+            self._line("halted", reason=fit(sender, fault.removeprefix("Error: ")))
         if self._started:
             total, seconds = sender.tally.total, time.monotonic() - self._begun
             self._line("finished", **counted(sender.tally), **_pace(total, seconds), halted=bool(fault))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from funnel.config import load_keys, read_secret
+from funnel.doctor.backup import check_backup
 from funnel.doctor.database import check_database
 from funnel.doctor.files import check_disk, check_files, look
 from funnel.doctor.finding import Finding, State, error, ok, unknown, warning
@@ -20,6 +21,7 @@ from funnel.doctor.running import check_running
 from funnel.doctor.server import check_server, no_server
 from funnel.doctor.web import ask, check_web
 from funnel.errors import FunnelError
+from funnel.keeping import trouble
 from funnel.store.health import health
 
 if TYPE_CHECKING:
@@ -83,11 +85,14 @@ def _own(funnel: Funnel) -> Iterator[Finding]:
 def _store(funnel: Funnel, now: datetime) -> Iterator[Finding]:
     try:
         with funnel.session(readonly=True) as db:
-            found = health(db)
+            found, held_back = health(db), trouble(db)
     except FunnelError as fault:
         yield error("database", str(fault), "")
         return
     yield from check_database(found, funnel.database_path.name)
+    yield check_backup(found.last_backup, now)
+    if held_back:
+        yield error("sending", f"It is held back. {held_back}", "See “funnel restore --help”.")
     yield from check_running(found, now, timedelta(minutes=funnel.config.alerts.cron_silent_minutes))
 
 

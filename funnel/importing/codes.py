@@ -83,7 +83,8 @@ class CodeImport:
             return "Nothing was changed: this was a dry run."
         served = f" {self.served:,} who had waited got one; their mail goes with the next run." if self.served else ""
         waiting = f" {self.waiting:,} still wait." if self.waiting else ""
-        return f"Done: {self.free:,} codes can be given.{served}{waiting}"
+        codes = "code" if self.free == 1 else "codes"
+        return f"Done: {self.free:,} {codes} can be given.{served}{waiting}"
 
 
 def import_codes(db: Database, ctx: Context, file: Path, *, now: datetime, really: bool) -> CodeImport:

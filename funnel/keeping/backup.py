@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from funnel.errors import BackupError
-from funnel.store import copies, figures, ledger, seal
+from funnel.store import copies, figures, ledger, runs, seal
 from funnel.store.database import open_database, seconds
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ def back_up(
     draft = target.with_name(target.name + ".part")
     with open_database(database, readonly=True) as db, _private(draft):
         copies.copy_into(db, draft, told=told)
-        copies.set_value(draft, seal.COPIED, str(seconds(now)))
+        for key in (seal.COPIED, seal.BACKED_UP):
+            copies.set_value(draft, key, str(seconds(now)))
         wrong = copies.quick_fault(draft.resolve())
         if wrong:
             raise BackupError(f"{database.name} is damaged ({wrong}), so no backup was written; restore an older one.")
@@ -54,6 +55,12 @@ def back_up(
         copies.sync(draft)
         _name(draft, target, force=force)
     return contents
+
+
+def note(database: Path, now: datetime) -> None:
+    """Keep in a database that it was backed up; raises StoreError, and the backup is as good without."""
+    with open_database(database) as db:
+        runs.put(db, seal.BACKED_UP, str(seconds(now)))
 
 
 def _refuse(database: Path, target: Path, *, force: bool) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from funnel.store import ledger
-from funnel.store.ledger import Act, Batch, Ended, Mark
+from funnel.store.ledger import Act, Batch, Ended, Given, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +35,7 @@ class History:
     batches: list[Batch] = field(default_factory=list)
     mails: dict[tuple[int, str], list[Claim]] = field(default_factory=dict)  #: by enrollment and ``sequence/step``
     acts: dict[str, Act] = field(default_factory=dict)  #: the last one for each hash
+    given: dict[str, Given] = field(default_factory=dict)  #: codes of the pool, each by its hash
 
     def fate(self, enrollment: int, name: str) -> tuple[int, int] | None:
         """Return what became of a mail and when, or None when it was never about to go out."""
@@ -50,7 +51,7 @@ def history(journal: Path, sealed: Seal | None) -> History:
     records = list(ledger.read(journal))
     marks = [record for record in records if isinstance(record, Mark)]
     ours = sealed is not None and bool(marks) and marks[-1].id == sealed.id
-    found = History()
+    found = History(given={record.code: record for record in records if isinstance(record, Given)})
     if sealed is not None and ours:
         found.diverged = any(mark.epoch > sealed.epoch and mark.base < sealed.batch for mark in marks)
         reaches = marks[0].batch <= sealed.batch and all(m.whole or m.batch <= sealed.batch for m in marks)

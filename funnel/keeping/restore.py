@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from funnel.errors import BackupError
 from funnel.keeping.backup import Contents, contents_of
+from funnel.keeping.codes import give_again
 from funnel.keeping.guard import alone, sending
 from funnel.keeping.history import history
 from funnel.keeping.stops import Stops, take_off_again
@@ -27,7 +28,9 @@ class Restored:
     contents: Contents
     known: datetime | None
     stops: Stops
-    kept: Path | None
+    codes: int  #: of the pool, that were given since
+    whole: bool  #: the journal knows all that happened since
+    kept: Path | None = None
 
 
 def restore(database: Path, file: Path, ctx: Context, *, now: datetime) -> Restored:
@@ -44,8 +47,7 @@ def restore(database: Path, file: Path, ctx: Context, *, now: datetime) -> Resto
     with alone(database, sending()):
         try:
             copies.draft_of(file, draft)
-            known, stops = _brought_up_to_date(draft, ledger.path_of(database), ctx, now)
-            contents = contents_of(draft)
+            done = _brought_up_to_date(draft, ledger.path_of(database), ctx, now)
             copies.finish_draft(draft)
             # Of the mails on the wire when the backup was made, the last run's journal says nothing that holds.
             database.with_name(database.name + ".journal").unlink(missing_ok=True)
@@ -53,20 +55,22 @@ def restore(database: Path, file: Path, ctx: Context, *, now: datetime) -> Resto
             copies.put_in_place(draft, database, kept or database)
         finally:
             copies.drop(draft)
-    return Restored(contents, known, stops, kept)
+    return replace(done, kept=kept)
 
 
-def _brought_up_to_date(draft: Path, journal: Path, ctx: Context, now: datetime) -> tuple[datetime | None, Stops]:
-    """Take people off in the copy, and mark it as restored; returns as of when it is."""
+def _brought_up_to_date(draft: Path, journal: Path, ctx: Context, now: datetime) -> Restored:
+    """Take people off in the copy, give codes again, and mark it as restored; returns what that was."""
     with open_database(draft) as db:
         known = seal.last_known(db)
         with db.transaction():
-            stops = take_off_again(db, ctx, history(journal, seal.read(db)).acts)
+            past = history(journal, seal.read(db))
+            codes = give_again(db, ctx, past.given)  # before those who left are forgotten
+            stops = take_off_again(db, ctx, past.acts)
             runs.put(db, seal.RESTORED, str(seconds(now)))
             runs.put(db, seal.COPIED, str(seconds(known or now)))
         if stops.erased:
             db.rewrite()
-    return known, stops
+    return Restored(contents_of(draft), known, stops, codes, past.whole)
 
 
 def _kept(database: Path, now: datetime) -> Path:

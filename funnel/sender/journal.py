@@ -10,16 +10,17 @@ import mmap
 import os
 import struct
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+from funnel.store import seal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 #: Magic word, boot id, run, number of entries; then an id each, then a state each.
 HEAD = struct.Struct("<8s36sqq")
 MAGIC = b"funnel-1"
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Stage(IntEnum):
@@ -52,7 +53,7 @@ class Journal:
         states = HEAD.size + self._room * 8
         self._map[states:] = bytes(self._room)
         struct.pack_into(f"<{len(ids)}q", self._map, HEAD.size, *ids)
-        HEAD.pack_into(self._map, 0, MAGIC, boot_id(), run_id, len(ids))
+        HEAD.pack_into(self._map, 0, MAGIC, seal.boot_id(), run_id, len(ids))
         self._place = {mailing_id: states + place for place, mailing_id in enumerate(ids)}
 
     def note(self, mailing_id: int, stage: Stage) -> None:
@@ -65,7 +66,7 @@ class Journal:
         A claimed mail of that run that is not named here was waiting: a batch is noted before it starts.
         """
         magic, boot, run, count = HEAD.unpack_from(self._map, 0)
-        known = boot_id()
+        known = seal.boot_id()
         if (magic, boot, run) != (MAGIC, known, run_id) or not known.strip(b"\0") or not 0 <= count <= self._room:
             return None
         ids = struct.unpack_from(f"<{count}q", self._map, HEAD.size)
@@ -81,11 +82,3 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def boot_id() -> bytes:
-    """Return 36 characters that change when the machine starts anew; empty where nobody can tell."""
-    try:
-        return BOOT_ID.read_bytes().strip()[:36]
-    except OSError:
-        return b""

@@ -117,6 +117,7 @@ class Sender(Claimer):
         """
         with alone(self.db.path), self.guard, Journal(self._beside(".journal"), LARGEST) as journal:
             self.guard.check(self.clock())
+            self.db.keep_little()
             self._begin(journal)
             try:
                 if not self._rests():

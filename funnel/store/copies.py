@@ -162,7 +162,6 @@ def put_in_place(draft: Path, path: Path, kept: Path) -> None:
         draft.replace(path)
         ledger.sync_folder(path.parent)
         if old is not None:  # who waited for the old one must not go on with it
-            old.execute("PRAGMA journal_mode = MEMORY")
             old.execute(f"PRAGMA application_id = {REPLACED}")
 
 
@@ -185,7 +184,8 @@ def _to_itself(path: Path) -> Iterator[sqlite3.Connection | None]:
             for pause in _pauses():
                 try:
                     old.execute("PRAGMA locking_mode = EXCLUSIVE")
-                    old.execute("PRAGMA journal_mode = DELETE")
+                    # One page is written, at once; a journal of that, left by a crash, would keep readers out.
+                    old.execute("PRAGMA journal_mode = MEMORY")
                     old.execute("BEGIN EXCLUSIVE")
                     old.execute("COMMIT")  # the lock stays until the connection ends
                     break

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from funnel.store import figures, runs
 from funnel.store.database import maybe_moment
+from funnel.store.seal import BACKED_UP
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,11 +29,13 @@ class Health:
     unsettled: int
     rests_until: datetime | None
     rests_because: str
+    last_backup: datetime | None
 
 
 def health(db: Database) -> Health:
     """Return how a database is; reads every page of it."""
     until, _, reason = (runs.get(db, "breaker") or "").partition(" ")
+    backed_up = runs.get(db, BACKED_UP)
     found = db.value("PRAGMA quick_check(1)")
     major, minor, patch = sqlite3.sqlite_version_info[:3]
     return Health(
@@ -45,4 +48,5 @@ def health(db: Database) -> Health:
         unsettled=figures.unsettled(db),
         rests_until=maybe_moment(int(until) if until.isdigit() else None),
         rests_because=reason,
+        last_backup=maybe_moment(int(backed_up) if backed_up else None),
     )

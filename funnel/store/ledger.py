@@ -1,7 +1,8 @@
 """The send journal beside the database: what went out and who was taken off, kept where a restored copy cannot lose it.
 
-One line for each batch, before its first byte leaves, and one for each stop. It holds numbers and keyed hashes, no
-address and no words. Each line carries a checksum, so that whatever a power cut leaves reads as whole lines.
+One line for each batch, before its first byte leaves, one for each stop, and one for each code of the pool that is
+given. It holds numbers and keyed hashes, no address and no words. Each line carries a checksum, so that whatever a
+power cut leaves reads as whole lines.
 """
 
 from __future__ import annotations
@@ -93,7 +94,20 @@ class Act:
         return _line(f"{kind} {self.number} {self.at} {self.hash} {' '.join(self.reason.split())}")
 
 
-Record = Mark | Batch | Ended | Act
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A code of the clinic's own was given away: keyed hashes of the code, and of who has it."""
+
+    at: int
+    code: str
+    holder: str
+
+    def line(self) -> bytes:
+        """Return the record as it is written."""
+        return _line(f"gave {self.at} {self.code} {self.holder}")
+
+
+Record = Mark | Batch | Ended | Act | Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +156,9 @@ def parse(line: bytes) -> Record | None:
     if kind in {"stop", "back"}:
         count, at, key_hash, reason = rest.split(" ", 3)
         return Act(int(count), int(at), key_hash, reason)
+    if kind == "gave":
+        at, code, holder = rest.split(" ")
+        return Given(int(at), code, holder)
     return None  # written by a newer version
 
 

@@ -39,11 +39,16 @@ def by_key(db: Database, key: str) -> Row | None:
     return db.one("SELECT gift_id, withdrawn_at FROM pool WHERE key = ?", (key,))
 
 
-def give(db: Database, holder: str, subscriber_id: int, *, now: datetime, expires: datetime) -> bool:
-    """Give a holder the code that has been free for longest; False when none is left."""
-    free = db.one(f"SELECT id, code FROM pool WHERE {FREE} ORDER BY id LIMIT 1")  # noqa: S608
+def within(db: Database, letters: str) -> tuple[str, ...]:
+    """Return the keys of all imported codes that stand in a row of letters and digits; looks through all of them."""
+    return tuple(row["key"] for row in db.all("SELECT key FROM pool WHERE instr(?, key)", (letters,)))
+
+
+def give(db: Database, holder: str, subscriber_id: int, *, now: datetime, expires: datetime) -> str:
+    """Give a holder the code that has been free for longest, and return its key; nothing when none is left."""
+    free = db.one(f"SELECT id, key, code FROM pool WHERE {FREE} ORDER BY id LIMIT 1")  # noqa: S608
     if free is None:
-        return False
+        return ""
     gift = db.one(
         """INSERT INTO gift (code, holder, subscriber_id, status, issued_at, expires_at)
            VALUES (?, ?, ?, 'issued', ?, ?) RETURNING id""",
@@ -52,7 +57,28 @@ def give(db: Database, holder: str, subscriber_id: int, *, now: datetime, expire
     if gift is None:
         raise AssertionError("INSERT … RETURNING gave no row")
     db.execute("UPDATE pool SET gift_id = ? WHERE id = ?", (gift["id"], free["id"]))
-    return True
+    return str(free["key"])
+
+
+def give_again(
+    db: Database, key: str, holder: str, subscriber_id: int | None, *, at: datetime, expires: datetime
+) -> None:
+    """Record that a code was given to a holder at a moment this database does not know.
+
+    Where the holder has another one by now, it is taken out: it goes to nobody else.
+    """
+    gift = db.one(
+        """INSERT INTO gift (code, holder, subscriber_id, status, issued_at, expires_at)
+           SELECT code, ?, ?, 'issued', ?, ? FROM pool WHERE key = ? ON CONFLICT DO NOTHING RETURNING id""",
+        (holder, subscriber_id, seconds(at), seconds(expires), key),
+    )
+    sql = "UPDATE pool SET gift_id = ?, withdrawn_at = ? WHERE key = ?"
+    db.execute(sql, (gift["id"], None, key) if gift else (None, seconds(at), key))
+
+
+def free_keys(db: Database) -> tuple[str, ...]:
+    """Return the keys of the codes that can still be given."""
+    return tuple(row["key"] for row in db.all(f"SELECT key FROM pool WHERE {FREE}"))  # noqa: S608
 
 
 def withdraw(db: Database, now: datetime) -> int:

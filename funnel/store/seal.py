@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Settings of ours in the database. Batches and acts are counted in the transaction of what they count.
 SEAL, BATCH, ACTS, RESTORED, COPIED = "seal", "seal_batch", "seal_acts", "restored", "copied_at"
+#: When the newest backup of this database was made that it knows of; a backup knows of itself.
+BACKED_UP = "backed_up"
 MACHINE_ID = Path("/etc/machine-id")
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 NEXT = "UPDATE setting SET value = CAST(value AS INTEGER) + 1 WHERE key = ? RETURNING value"
@@ -53,12 +55,17 @@ def machine() -> str:
     return hashlib.blake2b(raw, digest_size=8, person=b"funnel machine").hexdigest() if raw else ""
 
 
-def boot() -> str:
-    """Return what changes when the machine starts anew; empty where nobody can tell."""
+def boot_id() -> bytes:
+    """Return 36 characters that change when the machine starts anew; empty where nobody can tell."""
     try:
-        return BOOT_ID.read_text("ascii").strip()
+        return BOOT_ID.read_bytes().strip()[:36]
     except OSError:
-        return ""
+        return b""
+
+
+def boot() -> str:
+    """Return ``boot_id`` as text."""
+    return boot_id().decode("ascii", "replace")
 
 
 def read(db: Database) -> Seal | None:
@@ -150,6 +157,11 @@ def lifted(db: Database, key_hash: str) -> None:
     number = db.value(NEXT, (ACTS,))
     if number is not None:
         db.after_commit.append(ledger.Act(int(number), 0, key_hash, "").line())
+
+
+def given(db: Database, code_hash: str, holder: str, now: datetime) -> None:
+    """Tell the journal that a code of the pool is given away, right before the transaction at hand is on the disk."""
+    db.before_commit.append(ledger.Given(seconds(now), code_hash, holder).line())
 
 
 # --- copies ------------------------------------------------------------------------------------

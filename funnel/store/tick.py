@@ -16,10 +16,11 @@ SCHEMA_VERSION = 5
 NOTE = ".funnel/tick"
 #: Says to SQLite, which does not see it by itself, that the small index of unsettled mail is enough.
 OPEN = "(status = 'sending' OR status = 'uncertain' OR status = 'held' OR status = 'deferred')"
-#: Three look-ups in partial indexes, however many people there are.
+#: Three look-ups in partial indexes, however many people there are. A database that was put back waits for somebody.
 ANYTHING_DUE = f"""SELECT EXISTS (SELECT 1 FROM enrollment WHERE next_at <= :now)
                       OR EXISTS (SELECT 1 FROM mailing WHERE status = 'deferred' AND retry_at <= :now)
-                      OR EXISTS (SELECT 1 FROM mailing WHERE status = 'sending' AND {OPEN})"""  # noqa: S608
+                      OR EXISTS (SELECT 1 FROM mailing WHERE status = 'sending' AND {OPEN})
+                      OR EXISTS (SELECT 1 FROM setting WHERE key IN ('restored', 'copied_at'))"""  # noqa: S608
 LAST_TICK = """INSERT INTO setting VALUES ('last_tick', :now)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value"""
 
@@ -60,7 +61,10 @@ def nothing_due(settings: str, now: int) -> bool:
         connection.execute("PRAGMA synchronous = FULL")
         ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
         current = connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
-        if not (ours and current) or connection.execute(ANYTHING_DUE, {"now": now}).fetchone()[0]:
+        sealed = connection.execute("SELECT value FROM setting WHERE key = 'seal'").fetchone()
+        if not (ours and current and _in_its_place(database, sealed[0] if sealed else None)):
+            return False
+        if connection.execute(ANYTHING_DUE, {"now": now}).fetchone()[0]:
             return False
         connection.execute(LAST_TICK, {"now": str(now)})
     except sqlite3.Error:
@@ -68,3 +72,13 @@ def nothing_due(settings: str, now: int) -> bool:
     finally:
         connection.close()
     return True
+
+
+def _in_its_place(database: str, sealed: str | None) -> bool:
+    """True when a database has beside it the send journal that its seal names, or has neither of both."""
+    try:
+        place = str(os.stat(database + ".sent").st_ino)
+    except OSError:
+        return sealed is None
+    _, _, places = (sealed or "").partition('"places": [')
+    return place in places.partition("]")[0].split(", ")

@@ -14,6 +14,7 @@ import pytest
 
 from funnel.demo.mailserver import MailServer
 from funnel.doctor.web import ask
+from funnel.store import runs
 from funnel.web.server import make_server
 from tests.doctor.names import NameServer
 from tests.doctor.test_names import GOOD
@@ -85,6 +86,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
 def test_a_funnel_that_runs_is_well(shell: Shell) -> None:
     shell.ask()
     shell("send")
+    shell("backup", "copy.db")
     with shell.funnel.session(readonly=True) as db:
         before = list(db.connection.iterdump())
     done, told = shell("doctor", "--offline", "--json"), shell("doctor", "--offline")
@@ -93,6 +95,7 @@ def test_a_funnel_that_runs_is_well(shell: Shell) -> None:
     assert set(bad) <= {"SQLite", "alerts", "disk"}  # as this machine is
     assert (done.code, told.code) == (0, 0)
     assert "ok       cron: Sending last ran less than a minute ago." in told.out
+    assert "ok       backup: The last “funnel backup” was made less than a minute ago." in told.out
     assert "not looked at" in told.out.splitlines()[-1]
     with shell.funnel.session(readonly=True) as db:
         assert list(db.connection.iterdump()) == before
@@ -109,6 +112,21 @@ def test_what_is_wrong_is_told_with_what_to_do(shell: Shell) -> None:
     assert [found[about] for about in ("funnel.db", "keys", "guide", "cron")] == ["error", "error", "error", "warning"]
     assert "→ Run “chmod 600 funnel.db”." in told.out
     assert " errors, " in told.out.splitlines()[-1]
+
+
+def test_without_a_backup_it_warns_and_a_restored_one_knows_of_itself(shell: Shell) -> None:
+    assert states(shell("doctor", "--offline", "--json"))["backup"] == "warning"
+    shell("send")
+    shell("backup", "copy.db")
+    with shell.funnel.session() as db:
+        runs.put(db, "backed_up", "0")
+    assert "on record was made 2" in shell("doctor", "--offline").out  # since 1970
+    shell("restore", "copy.db", "--yes")
+
+    found = states(shell("doctor", "--offline", "--json"))
+    assert (found["backup"], found["sending"]) == ("ok", "error")
+    told = shell("doctor", "--offline").out
+    assert "error    sending: It is held back. This database was restored from a backup" in told
 
 
 def test_settings_that_cannot_be_read_are_a_finding(shell: Shell) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from funnel.store import ledger, seal
+from funnel.cli import main
+from funnel.store import database, enrollments, ledger, seal
 from tests.cli.shell import ANN, BEN
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def test_a_backup_says_what_it_holds_and_what_not(shell: Shell) -> None:
     done = shell("backup", "copy.db")
 
     assert done.code == 0
-    assert done.out.startswith("1 people and 0 mails in copy.db, ")
+    assert done.out.startswith("1 person and 0 mails in copy.db, ")
     assert "The keys are not in it: keep a copy of funnel.secret elsewhere." in done.out
     assert ANN not in done.out
     assert stat.S_IMODE(Path("copy.db").stat().st_mode) == 0o600
@@ -41,6 +42,17 @@ def test_a_backup_for_a_script(shell: Shell) -> None:
     found = shell("backup", "copy.db", "--json").json
 
     assert found == {"file": "copy.db", "people": 0, "mailings": 0, "size": Path("copy.db").stat().st_size}
+
+
+def test_a_backup_that_cannot_be_noted_is_good_all_the_same(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    with shell.funnel.session() as db, db.transaction():
+        done = shell("backup", "copy.db")
+
+    assert (done.code, done.out.startswith("0 people and 0 mails in copy.db, ")) == (0, True)
+    assert done.err.startswith(
+        "The backup is good, but is not on record, so “funnel doctor” will miss it: funnel.db is"
+    )
 
 
 def test_a_backup_with_a_bar(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +70,7 @@ def test_a_backup_writes_over_nothing(shop: Shell) -> None:
 def test_from_restore_to_sending_again(shop: Shell) -> None:
     done = shop("restore", "copy.db", "--yes")
     assert done.code == 0
-    assert "Restored: 1 people and " in done.out
+    assert "Restored: 1 person and " in done.out
     assert "The database that was there is funnel.db.before-" in done.out
     assert "funnel restore --resume" in done.out
 
@@ -93,12 +105,75 @@ def test_both_at_once_with_people_who_left_and_mails_that_went(shop: Shell) -> N
     done = shop("restore", "copy.db", "--resume", "--yes")
 
     assert done.code == 0
-    assert "1 who left since are off again, 0 of them forgotten again." in done.out
+    assert "1 who left since is off again, 0 of them forgotten again." in done.out
     assert "2 batches of mail went out since, from " in done.out
     assert [line.split() for line in done.out.splitlines() if line.startswith("series/")] == [
         ["series/did-it-reach-you", "1", "0"], ["series/many-reasons", "0", "1"],
     ]  # fmt: skip
     assert "1 more went to people, or for requests, that this database does not know." in done.out
+
+
+def test_of_codes_of_the_clinics_own_it_says_what_became_of_them(shell: Shell) -> None:
+    settings = shell.folder / "funnel.toml"
+    settings.write_text(settings.read_text("utf-8") + '\n[gift]\nsource = "pool"\n', "utf-8")
+    Path("codes.txt").write_text("SPRING-0001\nSPRING-0002\nSPRING-0003\n")
+    assert shell("gift", "import", "codes.txt").code == 0
+    with shell.funnel.session() as db:
+        seal.ensure(db)
+    shell("backup", "copy.db")
+    shell.join(ANN)
+    known = shell("restore", "copy.db", "--yes").out
+    shell.join(BEN)
+    Path("funnel.db.sent").unlink()
+    lost = [shell("restore", "copy.db", "--yes").out, shell("restore", "--resume", "--yes").out]
+
+    assert "1 gift code that was given since is its holder’s again." in known
+    assert "funnel gift withdraw" not in known
+    assert all("some look free that are not" in said and "funnel gift withdraw" in said for said in lost)
+
+
+def test_one_batch_is_one_batch(shop: Shell) -> None:
+    with shop.funnel.session() as db:
+        way = db.value("SELECT id FROM enrollment WHERE sequence = 'series'")
+    path = ledger.path_of(shop.funnel.database_path)
+    stand, now = ledger.stand(path), int(shop.funnel.clock().timestamp())
+    assert stand is not None
+    mails = {"series/did-it-reach-you": ([90], [way])}
+    ledger.write(path, [ledger.Batch(1, stand.batch + 1, 0, now, 1, mails).line()])
+
+    assert "\n1 batch of mail went out since, from " in shop("restore", "copy.db", "--resume", "--yes").out
+
+
+def test_cron_is_told_that_sending_is_held_back_also_while_nothing_is_due(
+    shop: Shell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its short way knows of a backup put in place, and of a folder that was copied or lost its journal."""
+    main(["send"])
+    assert capsys.readouterr().out == "Nothing is due.\n"
+    shop("restore", "copy.db", "--yes")
+    said = [cron(capsys, word) for word in (["send"], ["send", "--quiet"])]
+    with shop.funnel.session(readonly=True) as db:
+        assert enrollments.anything_due(db, shop.funnel.clock())  # which is what --loop asks
+    shop("restore", "--resume", "--yes")
+    main(["send", "--quiet"])
+    Path("funnel.db.sent").rename("lost")
+    said.append(cron(capsys, ["send"]))
+
+    assert [code for code, _, _ in said] == [1, 1, 1]
+    assert {out for _, out, _ in said} == {""}
+    assert [err.partition(":")[0] for _, _, err in said] == ["Error"] * 3
+    assert "restored from a backup" in said[0][2]
+    assert said[0] == said[1]
+    assert "is not beside this database" in said[2][2]
+
+
+def cron(capsys: pytest.CaptureFixture[str], words: list[str]) -> tuple[object, str, str]:
+    """Run a command as cron does, and return its exit code and what it said."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
 
 
 def test_without_the_journal_it_says_so(shop: Shell) -> None:

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from funnel.cli import main, telling
 from funnel.cli.telling import private
 from funnel.demo.mailserver import MailServer
-from funnel.gifts import new_code
+from funnel.gifts import code_key, new_code, without_codes
 from funnel.model import MailingStatus, Outcome
+from funnel.store import pool
 from funnel.tokens import Keys, Purpose, sign
 from tests.cli.shell import ANN, Done, Shell
 
@@ -165,6 +166,21 @@ def test_a_halt_is_told_without_what_the_server_quotes(shell: Shell, server: Mai
     assert "refuses us as a sender: 550 5.7.1 … … blocked, see …" in plain.err
 
 
+def test_a_code_of_the_clinics_own_is_not_told_however_it_is_spelled(shell: Shell, server: MailServer) -> None:
+    """SEC-19, SEC-22: these may look like any word, so that only the pool knows them."""
+    codes = ["Spring 2027 A", "QX7K", "free.needle_0099"]
+    with shell.funnel.session() as db:
+        pool.add_all(db, [(code_key(code), code) for code in codes], shell.funnel.clock())
+    shell.ask()
+    server.always["rcpt"] = "550 5.7.1 blocked for spring2027A, (SPRING-2027_a)! code=qx7k; free needle 0099 xqx7kx"
+    logged = shell("send", "--log", "json")
+    plain, as_json = shell("send", "--limit", "5"), shell("send", "--json")
+
+    for said in (lines(logged.out)[-2]["reason"], plain.err, as_json.json["halted"]):
+        assert "refuses us" in said
+        assert "550 5.7.1 blocked for …, (…)! code=…; … x…x" in said
+
+
 def test_a_server_that_is_away_is_a_halt(shell: Shell, server: MailServer) -> None:
     server.always["connect"] = "421 4.3.2 not now"
     shell.ask()
@@ -196,6 +212,24 @@ def test_a_second_run_at_once_is_a_line_too(shell: Shell) -> None:
 
     assert (done.code, done.err) == (0, "")
     assert events(done)[-1] == "busy"
+
+
+IMPORTED = st.from_regex(r"[0-9][A-Z0-9]{2,18}[0-9]", fullmatch=True)
+BETWEEN = st.lists(st.sampled_from(["", "", "-", " ", ".", "_", " \t", "/"]), min_size=20, max_size=20)
+LETTERS = st.from_regex(r"[a-z :;,()]{0,30}", fullmatch=True)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(key=IMPORTED, between=BETWEEN, small=st.booleans(), before=LETTERS, after=LETTERS)
+def test_however_a_code_is_quoted_nothing_of_it_is_left(
+    shell: Shell, key: str, between: list[str], *, small: bool, before: str, after: str
+) -> None:
+    code = "".join(c + mark for c, mark in zip(key, between, strict=False)).strip("-_./ \t")
+    with shell.funnel.session() as db, db.transaction():
+        pool.add_all(db, [] if pool.knows(db, key) else [(key, key)], shell.funnel.clock())
+        said = without_codes(db, f"{before}{code.lower() if small else code}{after}")
+
+    assert said == f"{before}…{after}"
 
 
 ADDRESS = st.from_regex(r"[a-z0-9._%+'-]{1,20}@[a-z0-9-]{1,20}\.[a-z]{2,8}", fullmatch=True)

@@ -194,4 +194,4 @@ def test_the_report_counts_what_is_open_and_tells_it_apart(doubtful: Shell) -> N
     told = doubtful("report").out
 
     assert (found["uncertain"], found["held"], found["without_code"]) == (1, 1, 1)
-    assert "0 due now, 1 of unknown fate, 1 held (funnel outbox list).\nOf the held, 1 wait for a gift code." in told
+    assert "0 due now, 1 of unknown fate, 1 held (funnel outbox list).\nOf the held, 1 waits for a gift code." in told

@@ -11,6 +11,8 @@ import pytest
 
 from funnel.cli import main
 from funnel.config import load_config
+from funnel.keeping.clock import STARTED, this_machine
+from funnel.store import runs
 from funnel.store.tick import nothing_due
 from tests.cli.shell import ANN, BEN, Shell
 
@@ -92,6 +94,26 @@ def test_nothing_due_is_answered_before_anything_is_loaded(shell: Shell, capsys:
         main(["send"])
     assert ended.value.code == 0
     assert capsys.readouterr().out == "1 sent.\n"
+
+
+def test_by_a_clock_that_leapt_ahead_nothing_is_sent_until_somebody_says_that_it_is_right(shell: Shell) -> None:
+    """F-43: as if the machine had been looked at before its clock leapt."""
+    if this_machine() is None:
+        pytest.skip("this machine does not count its seconds")
+    shell.ask()
+    shell("send")
+    with shell.funnel.session() as db:
+        boot, _, started = (runs.get(db, STARTED) or "").partition(" ")
+        runs.put(db, STARTED, f"{boot} {int(started) - 3 * 86_400}")
+    shell.ask(BEN)
+    refused, logged = shell("send"), shell("send", "--log", "json")
+
+    assert (refused.code, refused.out, logged.code) == (1, "", 1)
+    assert refused.err.startswith("Error: The clock went ahead by 3 days while this machine did not")
+    assert '"event": "failed"' in logged.out
+    assert shell("send", "--dry-run").code == 0
+    assert shell("send", "--clock-ok").out == "1 sent.\n"
+    assert shell("send").out == "Nothing is due.\n"
 
 
 def test_two_at_once_do_not_send_twice(shell: Shell) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from funnel.config import Smtp
+from funnel.doctor.backup import check_backup
 from funnel.doctor.database import can_damage, check_database
 from funnel.doctor.files import MB, Disk, File, check_disk, check_files
 from funnel.doctor.finding import State
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 17, 16, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 RUN = Run(7, "host", 1, NOW - MINUTE, NOW, {}, "")
-GOOD = Health((3, 51, 3), "wal", "", 4096, NOW - MINUTE, RUN, 0, None, "")
+GOOD = Health((3, 51, 3), "wal", "", 4096, NOW - MINUTE, RUN, 0, None, "", NOW - DAY)
 
 
 def said(findings: Iterable[Finding]) -> dict[str, State]:
@@ -72,6 +73,27 @@ def test_the_old_fault_matters_only_with_a_log_beside_the_file() -> None:
 
 def test_damage_is_an_error() -> None:
     assert said(check_database(replace(GOOD, damage="row 3 missing"), "funnel.db"))["funnel.db"] is State.ERROR
+
+
+# --- backup --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "words"),
+    [
+        (None, State.WARNING, "No “funnel backup” of this database is on record."),
+        (NOW, State.OK, "was made less than a minute ago."),
+        (NOW + 5 * MINUTE, State.OK, "was made less than a minute ago."),
+        (NOW - 7 * DAY, State.OK, "was made 7 days ago."),
+        (NOW - 7 * DAY - MINUTE / 60, State.WARNING, "on record was made 7 days ago."),
+        (NOW + 6 * MINUTE, State.WARNING, "is of 2026-11-17, which is still to come."),
+    ],
+)
+def test_how_old_the_newest_backup_is(last: datetime | None, state: State, words: str) -> None:
+    found = check_backup(last, NOW)
+
+    assert said([found]) == {"backup": state}
+    assert words in found.says
 
 
 # --- files ---------------------------------------------------------------------------------------

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from funnel.errors import FunnelError
-from funnel.sender import journal
+from funnel.store import seal
 from tests.faults.books import doubled, doubts, faults_of, missed
 from tests.faults.sweep import SENDING, SMALL, TREATMENTS, act, small_batches, state_of
 from tests.faults.trace import TALKING, recording
-from tests.faults.world import PEOPLE, a_scene
+from tests.faults.world import JOURNAL, PEOPLE, a_scene, put_away
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -213,17 +213,25 @@ def found_afterwards(
     folder = recording.start.folder
     with a_scene(recording.start, TREATMENTS[treatment]) as scene:
         for name, content in disk_after(recording.start, events, lot).items():
-            (folder / name).unlink(missing_ok=True)
-            if content is not None:
-                (folder / name).write_bytes(content)
+            _write_in_place(folder / name, content)
         (folder / "funnel.db-shm").unlink(missing_ok=True)
         if recording.journal:
             (folder / "funnel.db.journal").write_bytes(recording.journal)
-        before, journal.boot_id = journal.boot_id, lambda: b"the boot after the power cut"
+        before, seal.boot_id = seal.boot_id, lambda: b"the boot after the power cut"
         try:
             yield scene
         finally:
-            journal.boot_id = before
+            seal.boot_id = before
+
+
+def _write_in_place(path: Path, content: bytes | None) -> None:
+    """Give a file this content, or none: a send journal stays the very file that the database knows."""
+    if content is None:
+        put_away(path) if path.name == JOURNAL else path.unlink(missing_ok=True)
+        return
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(content)
+        file.truncate()
 
 
 # --- what has to hold --------------------------------------------------------------------------

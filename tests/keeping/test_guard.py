@@ -125,6 +125,35 @@ def test_a_copy_from_before_the_seal_is_noticed(shop: Shop) -> None:
     refused(shop, "older than its send journal")
 
 
+def test_a_log_of_the_database_that_is_lost_or_anothers_is_noticed(shop: Shop, original: Shop, tmp_path: Path) -> None:
+    """F-16: a crash leaves -wal; who tidies up, or copies files together, changes the database by that."""
+    shop.join(ANN)
+    shop.copy()
+    shutil.copytree(original.folder, tmp_path / "other")
+    other = Shop(tmp_path / "other", like=original, clock=shop.clock)
+    found = []
+    for one, people in ((shop, (BEN, CLEO)), (other, ("dora@mail.example",))):
+        with one.funnel.session() as db:
+            db.execute("PRAGMA wal_autocheckpoint = 0")
+            db.value("SELECT count(*) FROM event")
+            one.join(*people)
+            found.append((one.path.read_bytes(), beside(one).read_bytes()))
+    (crashed, own), (_, foreign) = found
+
+    for log, sentence in ((b"", "older than what was sent"), (foreign, "copied or put back")):
+        shop.path.write_bytes(crashed)
+        beside(shop).write_bytes(log)
+        refused(shop, sentence)
+        shop.path.with_name("funnel.db-shm").unlink(missing_ok=True)
+    shop.path.write_bytes(crashed)
+    beside(shop).write_bytes(own)
+    assert shop.send() == []
+
+
+def beside(shop: Shop) -> Path:
+    return shop.path.with_name("funnel.db-wal")
+
+
 def test_a_backup_put_in_place_by_hand_is_noticed(shop: Shop) -> None:
     from funnel.keeping import back_up
 

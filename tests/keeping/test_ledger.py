@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from funnel.errors import StoreError
 from funnel.store import ledger
-from funnel.store.ledger import Act, Batch, Ended, Mark, Record
+from funnel.store.ledger import Act, Batch, Ended, Given, Mark, Record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,8 @@ BATCHES = st.builds(
     st.dictionaries(st.builds("{}/{}".format, WORDS, WORDS), PAIRS, max_size=3),
 )  # fmt: skip
 ACTS = st.builds(Act, NUMBERS, NUMBERS, HASHES, st.one_of(WORDS, st.just(""), st.just("told us twice")))
-RECORDS = st.lists(st.one_of(MARKS, BATCHES, st.builds(Ended, st.booleans(), IDS), ACTS), max_size=8)
+GIVEN = st.builds(Given, NUMBERS, HASHES, HASHES)
+RECORDS = st.lists(st.one_of(MARKS, BATCHES, st.builds(Ended, st.booleans(), IDS), ACTS, GIVEN), max_size=8)
 
 
 def parsed(text: bytes) -> list[Record]:

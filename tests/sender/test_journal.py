@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from funnel.sender import journal as module
 from funnel.sender.journal import HEAD, Journal, Stage
+from funnel.store import seal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,12 +100,12 @@ def test_after_another_start_of_the_machine_it_counts_for_nothing(
     """Its pages may not have reached the disk."""
     with Journal(path, ROOM) as journal:
         journal.begin(1, [1])
-        monkeypatch.setattr(module, "boot_id", lambda: boot)
+        monkeypatch.setattr(seal, "boot_id", lambda: boot)
         assert journal.stages(1) is None
 
 
 def test_where_no_boot_can_be_told_apart_it_never_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BOOT_ID", path.with_name("nothing"))
+    monkeypatch.setattr(seal, "BOOT_ID", path.with_name("nothing"))
     with Journal(path, ROOM) as journal:
         journal.begin(1, [1])
         assert journal.stages(1) is None

@@ -15,8 +15,8 @@ from funnel.config import Smtp
 from funnel.demo.mailserver import HANG_UP, TAKE_AND_HANG_UP, MailServer
 from funnel.errors import RunActiveError, TransportError
 from funnel.model import EventKind, MailingStatus, Receipt, Status
-from funnel.sender import Sender, journal
-from funnel.store import enrollments, events, mailings, runs, subscribers
+from funnel.sender import Sender
+from funnel.store import enrollments, events, mailings, runs, seal, subscribers
 from funnel.store.database import moment
 from funnel.transport.memory import MemoryTransport
 from funnel.transport.smtp import SmtpTransport
@@ -401,7 +401,7 @@ def test_after_a_power_cut_the_journal_counts_for_nothing(
     """The machine has another boot id, so whatever was claimed may have been sent."""
     sign_up(funnel, ANN)
     killed_before(funnel, method)
-    monkeypatch.setattr(journal, "boot_id", lambda: b"another")
+    monkeypatch.setattr(seal, "boot_id", lambda: b"another")
 
     clock.tick(minutes=1)
     run(funnel)

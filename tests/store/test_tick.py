@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from funnel.model import MailingStatus
-from funnel.store import enrollments, mailings, runs
+from funnel.store import enrollments, ledger, mailings, runs, seal
 from funnel.store.database import moment, open_database
 from funnel.store.tick import NOTE, leave_note, nothing_due
 from tests.store.rows import NOW, START, one_of_each
@@ -133,6 +134,38 @@ def test_anything_unusual_is_for_the_full_command(settings: str, spoil: Callable
     spoil(settings)
 
     assert not nothing_due(settings, START + 1)
+
+
+def lose_the_journal(path: Path) -> None:
+    ledger.path_of(path).unlink()
+
+
+def another_journal(path: Path) -> None:
+    ledger.path_of(path).rename(path.with_name("other"))
+    ledger.begin(ledger.path_of(path), ledger.Mark("ab", 1, 0, 0, 0, whole=False))
+
+
+def older_than_its_journal(path: Path) -> None:
+    with open_database(path) as db:
+        db.execute("DELETE FROM setting WHERE key = 'seal'")
+
+
+def put_back(path: Path) -> None:
+    with open_database(path) as db:
+        runs.put(db, seal.COPIED, "1")
+
+
+@pytest.mark.parametrize("spoil", [lose_the_journal, another_journal, older_than_its_journal, put_back])
+def test_a_database_that_may_not_send_is_for_the_full_command(settings: str, spoil: Callable[[Path], None]) -> None:
+    """Which says why; with the journal of its own beside it, also while that one is being changed, all is well."""
+    with open_database(path_of(settings)) as db:
+        sealed = seal.found(db)
+        for places in ((1, *sealed.places), (*sealed.places, 1), sealed.places):
+            seal.write(db, replace(sealed, places=places))
+            assert nothing_due(settings, START)
+    spoil(path_of(settings))
+
+    assert not nothing_due(settings, START)
 
 
 def test_a_locked_database_is_for_the_full_command(settings: str, monkeypatch: pytest.MonkeyPatch) -> None:
