@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,8 @@ from funnel.store import enrollments
 from funnel.store.database import open_database
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from funnel.transport import Transport
 
 TOP = Path(__file__).resolve().parents[1]
@@ -72,6 +77,21 @@ def make_funnel(
     shutil.copytree(TOP / "emails", folder / "emails", dirs_exist_ok=True)
     open_database(config.path(config.store.path), create=True).close()
     return Funnel(config, clock=now if isinstance(now, Clock) else Clock(now), transport=transport)
+
+
+@contextmanager
+def kept_port() -> Iterator[int]:
+    """Give a port that a server may listen at inside the block, and no other program of this machine is given.
+
+    A port that was only found free may be another test's by the time it is used.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = int(kept.getsockname()[1])
+        if sys.platform != "linux":  # where two may not be bound to one port, even if one of them does not listen
+            kept.close()
+        yield port
 
 
 def as_toml(tables: dict[str, dict[str, Any]]) -> str:

@@ -78,7 +78,9 @@ def message_bytes(letter: Letter) -> bytes:
         raise ContentError(f"The HTML part is {len(letter.html):,} bytes; Gmail cuts mail off above {LARGEST_HTML:,}.")
     headers = fixed_headers(letter) | personal_headers(letter)
     message = assembled(headers, letter.text, letter.html)
-    return gated(message.encode("utf-8", "replace"), names_of(headers))
+    if not message.isascii():
+        raise ContentError(NOT_MEANT)
+    return gated(message.encode("ascii"), names_of(headers))
 
 
 def names_of(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -132,11 +134,11 @@ def date_header(moment: datetime) -> str:
 
 
 def gated(message: bytes, names: tuple[str, ...]) -> bytes:
-    """Return a message as it is.
+    """Return a message, made of pieces of plain ASCII, as it is.
 
-    Raises ContentError unless it is plain, not too large, and begins with exactly the headers that were meant.
+    Raises ContentError unless it is not too large and begins with exactly the headers that were meant.
     """
-    if not message.isascii() or not _head(names)(message):
+    if not _head(names)(message):
         raise ContentError(NOT_MEANT)
     if len(message) > LARGEST_MESSAGE:
         raise ContentError(f"The message is {len(message):,} bytes; at most {LARGEST_MESSAGE:,} are sent.")

@@ -15,9 +15,10 @@ import pytest
 from funnel.demo.mailserver import MailServer
 from funnel.doctor.web import ask
 from funnel.store import runs
-from funnel.web.server import make_server
 from tests.doctor.names import NameServer
 from tests.doctor.test_names import GOOD
+from tests.kit import kept_port
+from tests.web.shop import running as serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +44,6 @@ def change(shell: Shell, old: str, new: str) -> None:
     text = settings.read_text("utf-8")
     assert old in text
     settings.write_text(text.replace(old, new), "utf-8")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextmanager
@@ -156,18 +151,11 @@ def test_mails_that_cannot_be_read_are_a_finding(shell: Shell) -> None:
 
 
 def test_the_pages_answer(shell: Shell) -> None:
-    port = free_port()
-    change(shell, '"http://127.0.0.1"', f'"http://127.0.0.1:{port}"')
-    assert states(shell("doctor", "--json"))["web address"] == "error"
-
-    server = make_server(shell.funnel, f"127.0.0.1:{port}")
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        found = [finding for finding in shell("doctor", "--json").json if finding["about"] == "web address"]
-    finally:
-        server.close()
-        thread.join(timeout=20)
+    with kept_port() as port:
+        change(shell, '"http://127.0.0.1"', f'"http://127.0.0.1:{port}"')
+        assert states(shell("doctor", "--json"))["web address"] == "error"
+        with serving(shell.funnel, f"127.0.0.1:{port}"):
+            found = [finding for finding in shell("doctor", "--json").json if finding["about"] == "web address"]
 
     assert [finding["state"] for finding in found] == ["warning", "ok"]  # the warning: an address of this machine only
 

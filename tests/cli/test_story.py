@@ -19,6 +19,7 @@ import pytest
 
 from funnel.demo.browsing import fetch
 from funnel.demo.mailserver import MailServer
+from tests.kit import kept_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,11 +36,6 @@ def funnel(folder: Path, *words: str) -> str:
     return done.stdout
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def mail() -> Iterator[MailServer]:
     with MailServer() as server:
@@ -47,8 +43,9 @@ def mail() -> Iterator[MailServer]:
 
 
 @pytest.fixture(scope="module")
-def base() -> str:
-    return f"http://127.0.0.1:{free_port()}"
+def base() -> Iterator[str]:
+    with kept_port() as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +65,20 @@ def _served(shop: Path, base: str) -> Iterator[None]:
     """Serve the pages in a process of their own until the tests are over."""
     server = subprocess.Popen([FUNNEL, "serve"], cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", int(base.rpartition(":")[2])), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        end = time.monotonic() + 120
+        while not answers(int(base.rpartition(":")[2])):
+            assert server.poll() is None, "the server ended"
+            assert time.monotonic() < end, "nobody listens"
+            time.sleep(0.05)
         yield
     finally:
         server.terminate()
-        server.communicate(timeout=20)
+        server.communicate(timeout=120)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as line:
+        return line.connect_ex(("127.0.0.1", port)) == 0
 
 
 def last_mail(mail: MailServer) -> EmailMessage:

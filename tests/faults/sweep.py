@@ -45,7 +45,6 @@ from tests.faults.world import (
     Scene,
     Stage,
     a_scene,
-    free_port,
     put_away,
 )
 
@@ -149,14 +148,14 @@ def act(row: Row, scene: Scene, before: Sequence[str]) -> tuple[Ended, bool]:
 
 def ask_server(scene: Scene, path: str, fields: dict[str, str], before: Sequence[str]) -> tuple[Ended, bool]:
     """Start a server, send it one form, end it; returns how it ended and whether it answered with yes."""
-    port = free_port()
-    process = scene.start("serve", "--listen", f"127.0.0.1:{port}", before=before)
     said_yes = False
-    while process.poll() is None:
-        with contextlib.suppress(ConnectionRefusedError):
-            said_yes = post(port, path, fields)
-            break
-        time.sleep(0.01)
+    with kept_port() as port:
+        process = scene.start("serve", "--listen", f"127.0.0.1:{port}", before=before)
+        while process.poll() is None:
+            with contextlib.suppress(ConnectionRefusedError):
+                said_yes = post(port, path, fields)
+                break
+            time.sleep(0.01)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -190,7 +189,7 @@ def make_original(folder: Path) -> None:
     """Make a funnel with nine people, each with one mail due."""
     clock = Clock(datetime.now(UTC) - timedelta(days=3, hours=2))
     made = make_funnel(
-        folder, now=clock, sending={"window": "00:00-23:59", "min_gap_hours": 0}, site={"listen": "127.0.0.1:0"}
+        folder, now=clock, sending={"window": "00:00-24:00", "min_gap_hours": 0}, site={"listen": "127.0.0.1:0"}
     )
     _put_a_guide(folder)
     _hurry(folder)
@@ -328,9 +327,3 @@ def _sent_mails(database: Path) -> frozenset[int]:
         return frozenset(row[0] for row in connection.execute("SELECT id FROM mailing WHERE status = 'sent'"))
     finally:
         connection.close()
-
-
-def free_port() -> int:
-    """Return a port nobody listens at."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,10 @@ from funnel.model import Receipt, Subscriber
 from funnel.signup import Request
 from funnel.store import enrollments, runs, subscribers
 from funnel.store.database import open_database
-from funnel.web import create_app
+from funnel.web import create_app, make_server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from flask import Flask
@@ -144,6 +147,21 @@ class Shop:
     def count(self, sql: str, *values: object) -> int:
         with self.funnel.session(readonly=True) as db:
             return int(db.value(sql, values))
+
+
+@contextmanager
+def running(funnel: Funnel, listen: str) -> Iterator[int]:
+    """Serve a funnel and give the port; when it is closed, no thread of it is in the midst of an answer."""
+    server = make_server(funnel, listen)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield int(server.effective_port)
+    finally:
+        # Whoever has sent an answer still wakes the loop up: through a file that must not be another one by then.
+        server.task_dispatcher.shutdown(timeout=30)
+        server.close()
+        thread.join(5)
 
 
 def token_of(link: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import http.client
 import socket
-import threading
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +16,8 @@ from funnel.config import load_config
 from funnel.errors import ConfigError, StoreError
 from funnel.model import Status
 from funnel.web import create_app, make_server, serve
-from tests.web.shop import PDF, TOML, Shop, make_shop
+from tests.kit import kept_port
+from tests.web.shop import PDF, TOML, Shop, make_shop, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,14 +29,8 @@ if TYPE_CHECKING:
 @contextmanager
 def served(shop: Shop) -> Iterator[int]:
     """Serve a funnel on a free port and give the port."""
-    server = make_server(shop.funnel, listen="127.0.0.1:0")
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield server.effective_port
-    finally:
-        server.close()
-        thread.join(5)
+    with running(shop.funnel, "127.0.0.1:0") as port:
+        yield port
 
 
 @pytest.fixture
@@ -179,19 +173,12 @@ def test_nothing_is_served_without_a_store_or_keys(tmp_path: Path) -> None:
 @contextmanager
 def at_home(shop: Shop) -> Iterator[str]:
     """Serve a funnel under the address its own settings name."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        base = f"http://127.0.0.1:{free.getsockname()[1]}"
-    config = shop.funnel.config
-    shop.funnel.config = replace(config, site=replace(config.site, base_url=base))
-    server = make_server(shop.funnel, listen=base.partition("//")[2])
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield base
-    finally:
-        server.close()
-        thread.join(5)
+    with kept_port() as port:
+        base = f"http://127.0.0.1:{port}"
+        config = shop.funnel.config
+        shop.funnel.config = replace(config, site=replace(config.site, base_url=base))
+        with running(shop.funnel, f"127.0.0.1:{port}"):
+            yield base
 
 
 @contextmanager
@@ -207,6 +194,12 @@ def opened(browser: Browser, **settings: object) -> Iterator[tuple[Page, list[st
         context.close()
 
 
+def press(page: Page, button: str = "button") -> None:
+    """Press a button, and wait for the page it leads to."""
+    with page.expect_navigation():
+        page.click(button)
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("scripts", [True, False])
 def test_the_whole_way_in_a_browser(shop: Shop, browser: Browser, *, scripts: bool) -> None:
@@ -216,24 +209,24 @@ def test_the_whole_way_in_a_browser(shop: Shop, browser: Browser, *, scripts: bo
         page.fill("#email", "ann@example.com")
         shop.clock.move(seconds=3)
         with page.expect_request(base + "/signup") as sent:
-            page.click("button")
+            press(page)
         assert sent.value.header_value("origin") == base
         assert page.url == base + "/check-inbox"
         assert shop.person("ann@example.com").status is Status.PENDING
         shop.clock.move(days=1, seconds=1)
         page.goto(f"{base}/c/{shop.confirm_token('ann@example.com')}")
-        page.click("button")
+        press(page)
         assert page.locator(".note").is_visible()
         shop.clock.move(seconds=3)
-        page.click("button")
+        press(page)
         assert page.locator("#code").is_visible()
         ann = shop.person("ann@example.com")
         assert ann.status is Status.CONFIRMED
         page.goto(f"{base}/p/{shop.preferences_token(ann)}")
-        page.click("button[value=pause-14]")
+        press(page, "button[value=pause-14]")
         assert shop.person("ann@example.com").status is Status.PAUSED
         page.goto(f"{base}/u/{shop.stop_token(ann)}")
-        page.click("button")
+        press(page)
         assert shop.person("ann@example.com").status is Status.UNSUBSCRIBED
         assert page.context.cookies() == []
     notes = [note for note in notes if "422" not in note]  # the browser notes the answer "once more"

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import socket
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 from funnel.store import consents
-from funnel.web import make_server
-from tests.web.shop import TOML, Shop, make_shop
+from tests.kit import kept_port
+from tests.web.shop import TOML, Shop, make_shop, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -265,21 +264,12 @@ class Visitor:
 @contextmanager
 def open_place(folder: Path, browser: Browser, extra: str = "", **site: Any) -> Iterator[Place]:
     """Serve a clinic's site and a funnel that allows it."""
-    pages = Site()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        base = f"http://127.0.0.1:{free.getsockname()[1]}"
-    toml = TOML.replace("https://go.clinic.example", base).replace("https://clinic.example", pages.origin)
-    shop = make_shop(folder, extra, toml)
-    if site:
-        config = shop.funnel.config
-        shop.funnel.config = replace(config, site=replace(config.site, **site))
-    server = make_server(shop.funnel, listen=base.partition("//")[2])
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
-        yield Place(shop, pages, base, browser)
-    finally:
-        server.close()
-        thread.join(5)
-        pages.close()
+    with closing(Site()) as pages, kept_port() as port:
+        base = f"http://127.0.0.1:{port}"
+        toml = TOML.replace("https://go.clinic.example", base).replace("https://clinic.example", pages.origin)
+        shop = make_shop(folder, extra, toml)
+        if site:
+            config = shop.funnel.config
+            shop.funnel.config = replace(config, site=replace(config.site, **site))
+        with running(shop.funnel, f"127.0.0.1:{port}"):
+            yield Place(shop, pages, base, browser)
