@@ -10,7 +10,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from functools import partial
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from funnel.compose.letters import Composer
 from funnel.compose.source import load_library
 from funnel.compose.template import _inline_styles
+from funnel.model import PERSONAL, Link
 from tests.compose.kit import SAMPLES, SECRET, SENDER, fields, header_lines, parts
 
 if TYPE_CHECKING:
@@ -47,22 +48,22 @@ def long_mail(cache: Path, size: int = SIZE) -> Composer:
     raise AssertionError
 
 
-def message_to(composer: Composer, person: int, values: dict[str, object] | None = None) -> Rendered:
+def message_to(composer: Composer, person: int, own: dict[str, object] | None = None) -> Rendered:
     """Return the message to one of many people."""
-    moment = NOW + timedelta(milliseconds=person)
-    values = values or fields_of(person)
-    return composer.render("series", "guide", values, to="p@mail.example", mailing_id=person, date=moment)
+    return composer.render(
+        "series", "guide", COMMON, own=own or own_of(person), to="p@mail.example", mailing_id=person, date=NOW
+    )
 
 
-def fields_of(person: int) -> dict[str, object]:
+def own_of(person: int) -> dict[str, object]:
     """Return what the funnel knows of a person; every link is theirs alone."""
     token = f"{person:039x}"
-    return COMMON | {
+    return {name: COMMON[name] for name in PERSONAL} | {
         "name": f"Kim {person % 5000}",
-        "guide_url": f"https://go.mill.example/g/{token}",
-        "guide_page_url": f"https://go.mill.example/g/{token}/guide.pdf#page=12",
-        "unsubscribe_url": f"https://go.mill.example/u/{token}",
-        "preferences_url": f"https://go.mill.example/p/{token}",
+        "guide_url": Link("https://go.mill.example/g/", token),
+        "guide_page_url": Link("https://go.mill.example/g/", token, "/guide.pdf#page=12"),
+        "unsubscribe_url": Link("https://go.mill.example/u/", token),
+        "preferences_url": Link("https://go.mill.example/p/", token),
         "gift_code": f"7K3M-9QXA-{person:06x}",
     }
 
@@ -92,7 +93,7 @@ def rounds(composer: Composer, count: int) -> Iterator[dict[str, float]]:
     ours = {"MIME-Version", "Content-Type"}
     headers = [(name, value.decode().strip()) for name, value in header_lines(message) if name not in ours]
     for turn in range(count):
-        people = [(n, fields_of(n)) for n in range(turn * OURS, (turn + 1) * OURS)]
+        people = [(n, own_of(n)) for n in range(turn * OURS, (turn + 1) * OURS)]
         write = partial(next, (message_to(composer, *person) for person in people))
         yield {
             "premailer": microseconds(partial(_inline_styles, page), 3),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -66,9 +66,16 @@ def strict() -> bool:
 
 
 # A busy machine is slow at times; that is no reason for a property to fail. CI tries the same examples each time.
-settings.register_profile("funnel", deadline=None)
+settings.register_profile("funnel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 #: Always the same examples, so half as many prove as much there.
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, max_examples=50)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    print_blob=True,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("ci" if strict() else "funnel")
 
 

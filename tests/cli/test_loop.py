@@ -142,7 +142,15 @@ def test_the_server_can_send_too_and_takes_the_sender_with_it(shell: Shell) -> N
             running.kill()
         running.wait(timeout=PATIENCE)
 
-    until(lambda: not Path(f"/proc/{child}").exists() or "zombie" in Path(f"/proc/{child}/status").read_text())
+    until(lambda: gone(child))
+
+
+def gone(pid: int) -> bool:
+    """Return whether a process has ended, also when nobody has asked yet how."""
+    try:
+        return "zombie" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def children_of(pid: int) -> list[int]:

@@ -47,6 +47,7 @@ from tests.faults.world import (
     a_scene,
     put_away,
 )
+from tests.kit import kept_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -51,7 +51,7 @@ def shop(folder: Path, server: MailServer, **smtp: object) -> Funnel:
     """Return a funnel that sends to the server."""
     make_funnel(folder, clinic={"from_address": "hello@clinic.example"})
     settings = folder / "funnel.toml"
-    server_is = {"host": "127.0.0.1", "port": server.port, "security": "none", "timeout": 5} | smtp
+    server_is = {"host": "127.0.0.1", "port": server.port, "security": "none", "timeout": 30} | smtp
     words = settings.read_text("utf-8").replace('kind = "memory"', 'kind = "smtp"')
     settings.write_text(words + "\n" + as_toml({"transport.smtp": server_is}), "utf-8")
     return Funnel(load_config(settings), clock=Clock())
@@ -79,7 +79,8 @@ def test_eight_runs_share_one_rate(tmp_path: Path, server: MailServer, taken: li
         sign_up(funnel, f"p{number}@mail.example")
         assert run(funnel) == 1
 
-    assert taken[-1] - taken[0] >= 7 / 20 - 0.05
+    # One token may have grown back before the first was noted, on a slow machine.
+    assert taken[-1] - taken[0] >= 6 / 20 - 0.001
 
 
 def test_a_run_without_mail_leaves_the_bucket_alone(tmp_path: Path, server: MailServer) -> None:
@@ -132,7 +133,7 @@ class Shelf:
 
 
 def paced(server: MailServer, shelf: Shelf, rate: float = 1.0) -> Paced:
-    settings = Smtp(host="127.0.0.1", port=server.port, security="none", timeout=5, rate_per_second=rate)
+    settings = Smtp(host="127.0.0.1", port=server.port, security="none", timeout=30, rate_per_second=rate)
     return Paced(SmtpTransport(settings, "", hostname="clinic.example", clock=lambda: 7.0), shelf)
 
 

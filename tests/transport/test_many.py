@@ -42,8 +42,8 @@ def letters(count: int, size: int = 100) -> list[Outgoing]:
 
 
 def until(done: Callable[[], bool]) -> None:
-    """Wait until something is so; give up after five seconds."""
-    end = time.monotonic() + 5
+    """Wait until something is so; give up after a minute."""
+    end = time.monotonic() + 60
     while not done():
         assert time.monotonic() < end
         time.sleep(0.001)
@@ -74,7 +74,7 @@ class Told:
 
 def talking(server: MailServer, connections: int = 4, **more: float) -> closing[SmtpTransport]:
     """Give a transport to a server, and hang up after."""
-    values: dict[str, float] = {"timeout": 5, "after_dot_seconds": 5} | more
+    values: dict[str, float] = {"timeout": 30, "after_dot_seconds": 30} | more
     found = Smtp(host="127.0.0.1", port=server.port, security="none", connections=connections, **values)  # type: ignore[arg-type]
     return closing(SmtpTransport(found, "", hostname="clinic.example"))
 
@@ -193,7 +193,7 @@ def test_encrypted_it_is_the_same(server: MailServer, monkeypatch: pytest.Monkey
     server.certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.certificate.load_cert_chain(CERTIFICATE)
     server.users["clinic"] = "secret"
-    found = Smtp(host="127.0.0.1", port=server.port, user="clinic", timeout=5, connections=2)
+    found = Smtp(host="127.0.0.1", port=server.port, user="clinic", timeout=30, connections=2)
     mails = letters(8, size=400_000)
     with closing(SmtpTransport(found, "secret", hostname="clinic.example")) as transport:
         answers = Told(transport, mails)
@@ -327,9 +327,9 @@ def test_silence_has_an_end(server: MailServer, stage: str) -> None:
     """F-20, F-31: before the dot it is a try that failed, after it a doubt."""
     server.answer(stage, "250 ok" if stage != "data" else "354 go", SILENCE)
     began = time.monotonic()
-    found = told(server, letters(5), 1, timeout=0.2, after_dot_seconds=0.3)
+    found = told(server, letters(5), 1, timeout=0.8, after_dot_seconds=0.8)
 
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 25  # the server itself hangs up after 30
     doubtful = found.of(Delivery.UNKNOWN)
     assert len(doubtful) == (stage == "dot")
     assert found.of(Delivery.ACCEPTED) == arrived(server) == [n for n in range(1, 6) if n not in doubtful]
@@ -337,8 +337,8 @@ def test_silence_has_an_end(server: MailServer, stage: str) -> None:
 
 def test_the_answer_to_a_message_has_its_own_time(server: MailServer) -> None:
     """RFC 5321, 4.5.3.2.6: what a slow server needs for a whole message must not make a doubt."""
-    server.on_accept = lambda _: time.sleep(0.4)
-    found = told(server, letters(1), timeout=0.2, after_dot_seconds=5)
+    server.on_accept = lambda _: time.sleep(1)
+    found = told(server, letters(1), timeout=0.8, after_dot_seconds=30)
 
     assert found.of(Delivery.ACCEPTED) == arrived(server) == [1]
 
@@ -346,7 +346,7 @@ def test_the_answer_to_a_message_has_its_own_time(server: MailServer) -> None:
 def test_a_server_that_answers_in_the_middle_of_a_message_is_left(server: MailServer) -> None:
     """F-36: nobody can know what such an answer means."""
     with impatient() as port:
-        found = Smtp(host="127.0.0.1", port=port, security="none", timeout=5, after_dot_seconds=5, connections=1)
+        found = Smtp(host="127.0.0.1", port=port, security="none", timeout=30, after_dot_seconds=30, connections=1)
         with closing(SmtpTransport(found, "", hostname="clinic.example")) as transport:
             reply = transport.deliver(letters(1, size=20_000_000)[0])
             assert transport.lines == []
@@ -367,7 +367,7 @@ def impatient() -> Iterator[int]:
                 sock.sendall(f"{reply}\r\n".encode())
             lines.readline()
             sock.sendall(b"250 thank you\r\n")
-            over.wait(5)
+            over.wait(60)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=talk, args=(listener,))
@@ -455,7 +455,7 @@ def test_no_more_go_in_a_second_than_may(server: MailServer, connections: int) -
         assert len(list(transport.deliver_all(mails(), lambda _: None))) == 15
     for (i, early), (j, late) in itertools.combinations(enumerate(taken), 2):
         assert j - i + 1 <= 40 * (late - early) + 2 + 0.1
-    assert 14 / 40 - 0.06 <= taken[-1] - taken[0] < 3
+    assert 14 / 40 - 0.06 <= taken[-1] - taken[0] < 30
 
 
 def test_what_one_run_took_the_next_has_not(server: MailServer) -> None:

@@ -36,13 +36,13 @@ def server() -> Iterator[MailServer]:
 
 def talking(server: MailServer) -> closing[SmtpTransport]:
     """Give a transport to a server, and hang up after."""
-    settings = Smtp(host="127.0.0.1", port=server.port, security="none", timeout=2)
+    settings = Smtp(host="127.0.0.1", port=server.port, security="none", timeout=20)
     return closing(SmtpTransport(settings, "", hostname="clinic.example"))
 
 
 def logging_in(server: MailServer, security: str, password: str = PASSWORD) -> closing[SmtpTransport]:
     """Give a transport that has to log in, and hang up after."""
-    settings = Smtp(host="127.0.0.1", port=server.port, security=security, user="clinic", timeout=2)
+    settings = Smtp(host="127.0.0.1", port=server.port, security=security, user="clinic", timeout=20)
     return closing(SmtpTransport(settings, password, hostname="clinic.example"))
 
 
@@ -236,11 +236,11 @@ def test_a_server_that_will_not_talk_is_told(server: MailServer, banner: str) ->
 
 
 def test_nobody_listening_is_told() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    settings = Smtp(host="127.0.0.1", port=port, security="none", timeout=1)
-    with pytest.raises(TransportError, match="cannot be reached"):
-        SmtpTransport(settings, "", hostname="clinic.example").open()
+    with socket.socket() as taken:  # and it does not listen, so that nobody else can either
+        taken.bind(("127.0.0.1", 0))
+        settings = Smtp(host="127.0.0.1", port=taken.getsockname()[1], security="none", timeout=20)
+        with pytest.raises(TransportError, match="cannot be reached"):
+            SmtpTransport(settings, "", hostname="clinic.example").open()
 
 
 def test_a_name_nobody_knows_is_told() -> None:
@@ -308,7 +308,7 @@ def test_a_certificate_for_another_name_gets_no_credentials(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
     server.certificate = certificate
-    settings = Smtp(host="localhost", port=server.port, security="starttls", user="clinic", timeout=2)
+    settings = Smtp(host="localhost", port=server.port, security="starttls", user="clinic", timeout=20)
     with pytest.raises(TransportError, match=r"cannot be trusted"):
         SmtpTransport(settings, PASSWORD, hostname="clinic.example").open()
     assert secrets_in(server.log) == []

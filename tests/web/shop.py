@@ -152,7 +152,7 @@ class Shop:
 @contextmanager
 def running(funnel: Funnel, listen: str) -> Iterator[int]:
     """Serve a funnel and give the port; when it is closed, no thread of it is in the midst of an answer."""
-    server = make_server(funnel, listen)
+    server = make_server(funnel, listen=listen)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.web.gallery import views
 from tests.web.shop import make_shop
-from tests.web.test_server import at_home, opened
+from tests.web.test_server import at_home, opened, press
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +74,7 @@ def test_the_code_can_be_copied_with_a_script_and_selected_without(tmp_path: Pat
         allowed = ["clipboard-read", "clipboard-write"]
         with opened(browser, permissions=allowed) as (page, _):
             page.goto(base + path)
-            page.click("button[value=gift]")
+            press(page, "button[value=gift]")
             page.click("[data-copy]")
             page.wait_for_function("document.getElementById('said').textContent !== ''")
             assert page.inner_text("#said") == "Copied."
@@ -82,7 +82,7 @@ def test_the_code_can_be_copied_with_a_script_and_selected_without(tmp_path: Pat
             assert page.locator("[data-print]").is_visible()
         with opened(browser, java_script_enabled=False) as (page, _):
             page.goto(base + path)
-            page.click("button[value=gift]")
+            press(page, "button[value=gift]")
             assert page.locator("#code").is_visible()
             assert page.locator("[data-copy]:visible, [data-print]:visible").count() == 0
 
@@ -94,7 +94,7 @@ def test_the_code_prints_and_the_buttons_do_not(tmp_path: Path, browser: Browser
     path = f"/g/{shop.guide_token(shop.join('ann@example.com'))}"
     with at_home(shop) as base, opened(browser, color_scheme="dark") as (page, _):
         page.goto(base + path)
-        page.click("button[value=gift]")
+        press(page, "button[value=gift]")
         page.emulate_media(media="print")
         assert page.locator("#code").is_visible()
         assert page.locator("button:visible, .no-print:visible").count() == 0

@@ -41,7 +41,7 @@ def port(shop: Shop) -> Iterator[int]:
 
 def raw(port: int, request: bytes) -> bytes:
     """Send bytes and return all that comes back."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as line:
         line.sendall(request)
         with suppress(OSError):  # the server may have heard enough already
             line.shutdown(socket.SHUT_WR)
@@ -122,7 +122,7 @@ def test_headers_longer_than_any_are_not_read(port: int) -> None:
 def test_the_guide_arrives_whole_and_in_parts(shop: Shop, port: int) -> None:
     """SEC-18."""
     path = f"/g/{shop.guide_token(shop.join('ann@example.com'))}/guide.pdf"
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         line.request("GET", path)
         whole = line.getresponse()

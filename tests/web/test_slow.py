@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: No answer takes longer, not even on a machine that does much else.
-PATIENCE = 10.0
+PATIENCE = 20.0
 HOST = b"Host: localhost\r\n"
 FORM = HOST + b"Content-Type: application/x-www-form-urlencoded\r\n"
 SIGNUP = b"POST /signup HTTP/1.1\r\n" + FORM
@@ -177,17 +177,12 @@ def test_headers_without_end_are_refused(port: int) -> None:
     """SEC-28: said when it can be said, and hung up."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as line:
         line.sendall(b"GET / HTTP/1.1\r\n" + HOST)
-        sent, heard = 0, b""
-        with suppress(OSError):
-            while not heard and sent < 1 << 20:
+        heard = b""
+        with suppress(ConnectionError):  # who waits for their end instead is found out by the time limit
+            for _ in range(16):
                 line.sendall(b"X: " + b"y" * 4093 + b"\r\n")
-                sent += 4098
-                line.settimeout(0.05)
-                with suppress(TimeoutError):
-                    heard = line.recv(65536) or b"closed"
-                line.settimeout(PATIENCE)
-        assert sent < 1 << 18
-        assert heard in {b"", b"closed"} or status(heard) == 431
+            heard = line.recv(65536)
+        assert heard == b"" or status(heard) == 431
     assert is_alive(port)
 
 
@@ -256,21 +251,23 @@ def test_a_dribbled_request_is_cut_off(shop: Shop, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_silent_line_is_cut_off_and_a_busy_one_is_not(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(server_module, "TIMEOUT_SECONDS", 3)
     monkeypatch.setattr(server_module, "CLEANUP_SECONDS", 1)
     with served(shop) as port, ExitStack() as stack:
         silent = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
         busy = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         stack.callback(busy.close)
         busy.connect()
-        line = busy.sock
-        for _ in range(8):
+        line, start, heard = busy.sock, time.monotonic(), None
+        silent.settimeout(0.2)
+        while heard is None and time.monotonic() - start < 3 * PATIENCE:
+            with suppress(TimeoutError):
+                heard = silent.recv(1)
             busy.request("GET", "/style.css")
             with busy.getresponse() as answer:
                 assert (answer.status, len(answer.read())) == (200, int(answer.headers["Content-Length"]))
-            time.sleep(0.5)
-        assert busy.sock is line, "one line for all eight"
-        assert silent.recv(1) == b""
+        assert heard == b""
+        assert busy.sock is line, "one line for all"
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -27,7 +27,7 @@ from funnel.web.popup import Popup
 from tests.web.popup.kit import HAND, open_place
 from tests.web.shop import TOML, Shop, key_in, make_shop
 from tests.web.test_axe import faults
-from tests.web.test_server import at_home, opened
+from tests.web.test_server import at_home, opened, press
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -393,7 +393,7 @@ def test_without_scripts_the_page_says_what_to_do_instead(strict: Shop, browser:
         assert note.is_visible()
         assert "please write to hello@clinic.example" in note.inner_text()
         page.fill("#email", "ann@example.com")
-        page.click("main button")
+        press(page, "main button")
         assert page.input_value("#email") == "ann@example.com"
         assert "used before" in page.inner_text("main")
     assert strict.count(PEOPLE) == 0

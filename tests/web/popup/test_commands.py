@@ -106,7 +106,7 @@ def test_the_preview_shows_every_state(here: Shop, capsys: pytest.CaptureFixture
     try:
         context.add_init_script(PERSON)
         page = context.new_page()
-        page.set_default_timeout(8000)
+        page.set_default_timeout(25_000)
         errors: list[str] = []
         outside: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
