@@ -284,7 +284,7 @@ paths = st.sampled_from(
 )
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(paths, literals, max_size=4))
 def test_no_settings_file_makes_anything_but_settings_or_a_sentence(tmp_path: Path, lines: dict[str, str]) -> None:
     file = tmp_path / "funnel.toml"

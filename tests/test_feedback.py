@@ -198,7 +198,7 @@ OTHERS = [EventKind.DELIVERED, EventKind.DEFERRED, EventKind.OPENED, EventKind.C
 
 
 @given(st.lists(st.tuples(st.sampled_from(STOPPING + OTHERS), st.integers(1, 4)), max_size=8))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_strongest_event_wins_in_any_order(
     tmp_path_factory: pytest.TempPathFactory, told: list[tuple[EventKind, int]]
 ) -> None:

@@ -322,7 +322,7 @@ def test_many_faults_are_counted_and_the_first_are_shown(funnel: Funnel) -> None
 
 
 @given(st.one_of(st.emails(), st.from_regex(PLAIN), st.text(max_size=80)))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_fast_way_and_the_full_check_agree(funnel: Funnel, cell: str) -> None:
     how = sheet.Sheet(funnel.config.path("x"), "utf-8", ",", 1, {"email": 0}, ())
     try:
@@ -430,7 +430,7 @@ def test_a_file_of_one_huge_quoted_cell_ends(funnel: Funnel) -> None:
 
 
 @given(st.binary(max_size=300), st.booleans())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_bytes_are_refused_or_add_up(funnel: Funnel, content: bytes, named: bool) -> None:
     text = b"email,name\n" + content if named else content
     try:
@@ -445,7 +445,7 @@ ADDRESSES = ("a@mail.org", "A@mail.org", "b@mail.org", "gone@mail.org", "gone+x@
 
 
 @given(st.lists(st.sampled_from(ADDRESSES), max_size=12), st.sets(st.sampled_from(("gone@mail.org", "b@mail.org"))))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_sums_are_those_of_a_simple_model(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], gone: set[str]
 ) -> None:

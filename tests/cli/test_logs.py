@@ -219,7 +219,7 @@ BETWEEN = st.lists(st.sampled_from(["", "", "-", " ", ".", "_", " \t", "/"]), mi
 LETTERS = st.from_regex(r"[a-z :;,()]{0,30}", fullmatch=True)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(key=IMPORTED, between=BETWEEN, small=st.booleans(), before=LETTERS, after=LETTERS)
 def test_however_a_code_is_quoted_nothing_of_it_is_left(
     shell: Shell, key: str, between: list[str], *, small: bool, before: str, after: str

@@ -241,7 +241,7 @@ def test_undo_puts_everything_back_as_it_was(funnel: Funnel, before_that: Callab
     assert not press(funnel, "undo"), "once is enough"
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(minutes=st.floats(0, 60), acts_before=st.lists(st.sampled_from(["slower", "pause-14", "resume", "keep"])))
 def test_undo_works_for_half_an_hour_whatever_was_chosen(
     tmp_path_factory: pytest.TempPathFactory, minutes: float, acts_before: list[str]

@@ -68,7 +68,7 @@ NAMES = st.text(max_size=30) | st.lists(
 ).map("".join)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(NAMES)
 @example("../guide.pdf")
 @example("..%2f..%2f..%2ffunnel.secret")

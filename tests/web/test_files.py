@@ -92,7 +92,7 @@ def test_what_is_no_single_range_gets_the_whole_file(shop: Shop, path: str, aske
     assert (answer.status_code, answer.data) == (200, PDF)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(start=st.integers(0, SIZE + 50), end=st.none() | st.integers(0, SIZE + 50))
 def test_parts_add_up(shop: Shop, path: str, start: int, end: int | None) -> None:
     answer = get(shop, path, Range=f"bytes={start}-{'' if end is None else end}")

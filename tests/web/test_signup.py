@@ -243,7 +243,7 @@ def test_a_form_larger_than_ours_is_refused(shop: Shop) -> None:
     assert shop.count(PEOPLE) == 0
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     body=st.one_of(
         st.binary(max_size=300),

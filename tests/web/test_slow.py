@@ -270,7 +270,7 @@ def test_a_silent_line_is_cut_off_and_a_busy_one_is_not(shop: Shop, monkeypatch:
         assert busy.sock is line, "one line for all"
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.sampled_from([
     b"GET", b"POST", b"/", b"/signup", b"/c/x", b" ", b"HTTP/1.1", b"HTTP/1.0", b"\r\n", b"\n", b"\r", b":", b"\x00",
     b"\xff", b"Host: localhost\r\n", b"Content-Length: ", b"5", b"-", b"Transfer-Encoding: chunked\r\n", b"\r\n\r\n",

@@ -303,7 +303,7 @@ def test_our_own_site_reads_every_answer(shop: Shop) -> None:
         assert "Origin" in answer.headers["Vary"]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(body=st.one_of(st.binary(max_size=200), st.text("email=&;%\0a@b.c\ufffd", max_size=80).map(str.encode)))
 def test_no_body_breaks_the_counter(shop: Shop, body: bytes) -> None:
     """SEC-31."""
