@@ -13,14 +13,17 @@ from funnel.errors import GiftError
 from funnel.model import Event, EventKind, Gift, GiftStatus, Kind
 from funnel.policy import NO_CODE, holds_for_code
 from funnel.schedule import local_instant, zone
-from funnel.store import enrollments, events, pool, runs, seal, subscribers
+from funnel.store import enrollments, events, pool, runs, seal, settling, subscribers
 from funnel.store import gifts as rows
+from funnel.store.database import moment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from funnel.context import Context
     from funnel.store.database import Database
+    from funnel.store.ledger import Given
 
 #: Crockford's base 32: no I, L, O, U, so a code survives the telephone.
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -248,6 +251,22 @@ def holds(db: Database, ctx: Context, kind: Kind, subscriber_id: int) -> bool:
     waits = kind is Kind.GUIDE and pool.waits(db, subscriber_id)
     held = waits and pool.holds(db, subscriber_id, NO_CODE)
     return holds_for_code(kind, ctx.config.gift.when_empty, waits=waits, held=held)
+
+
+def give_again(db: Database, ctx: Context, given: Mapping[str, Given]) -> int:
+    """Do again what the send journal knows of codes that look free, in the caller's transaction; returns how many.
+
+    Each goes to whom it was given, also when this database does not know them: they have it when they come again.
+    """
+    hashes = {code_hash(ctx, key): key for key in pool.free_keys(db)} if given else {}
+    again = {key: given[code] for code, key in hashes.items() if code in given}
+    people = {ctx.holder(address): person for person, address in settling.keys(db)} if again else {}
+    for key, record in again.items():
+        at, person = moment(record.at), people.get(record.holder)
+        pool.give_again(db, key, record.holder, person, at=at, expires=last_moment(ctx, at))
+        if person is not None:
+            pool.stop_waiting(db, person)
+    return len(again)
 
 
 def waits(db: Database, subscriber_id: int) -> bool:

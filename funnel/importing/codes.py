@@ -11,7 +11,7 @@ from funnel import gifts
 from funnel.address import shorten
 from funnel.errors import ImportRefusedError
 from funnel.importing.result import MOST_FAULTS, SHOWN
-from funnel.store import pool
+from funnel.store import ledger, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,7 @@ class CodeImport:
     known: int = 0
     repeated: int = 0
     faulty: int = 0
+    again: int = 0  #: codes that somebody had before the database was put back
     served: int = 0  #: people who had waited and got a code
     waiting: int = 0  #: people who still wait
     free: int = 0  #: codes that are left then
@@ -84,7 +85,8 @@ class CodeImport:
         served = f" {self.served:,} who had waited got one; their mail goes with the next run." if self.served else ""
         waiting = f" {self.waiting:,} still wait." if self.waiting else ""
         codes = "code" if self.free == 1 else "codes"
-        return f"Done: {self.free:,} {codes} can be given.{served}{waiting}"
+        again = f" {self.again:,} given before the database was put back: their holders’ again." if self.again else ""
+        return f"Done: {self.free:,} {codes} can be given.{again}{served}{waiting}"
 
 
 def import_codes(db: Database, ctx: Context, file: Path, *, now: datetime, really: bool) -> CodeImport:
@@ -104,6 +106,7 @@ def import_codes(db: Database, ctx: Context, file: Path, *, now: datetime, reall
         result.new, result.known = len(new), len(codes) - len(new)
         if really and not result.faulty:
             pool.add_all(db, new, now)
+            result.again = gifts.give_again(db, ctx, ledger.given(ledger.path_of(db.path)))
             result.served = gifts.serve(db, ctx, now)
             result.applied = True
         result.waiting, result.free = pool.count_waiting(db), pool.free(db)

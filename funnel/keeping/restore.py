@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from funnel import gifts
 from funnel.errors import BackupError
 from funnel.keeping.backup import Contents, contents_of
-from funnel.keeping.codes import give_again
 from funnel.keeping.guard import alone, sending
 from funnel.keeping.history import history
 from funnel.keeping.stops import Stops, take_off_again
@@ -64,7 +64,7 @@ def _brought_up_to_date(draft: Path, journal: Path, ctx: Context, now: datetime)
         known = seal.last_known(db)
         with db.transaction():
             past = history(journal, seal.read(db))
-            codes = give_again(db, ctx, past.given)  # before those who left are forgotten
+            codes = gifts.give_again(db, ctx, past.given)  # before those who left are forgotten
             stops = take_off_again(db, ctx, past.acts)
             runs.put(db, seal.RESTORED, str(seconds(now)))
             runs.put(db, seal.COPIED, str(seconds(known or now)))

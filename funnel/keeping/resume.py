@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from funnel import enroll, gifts
-from funnel.keeping.codes import give_again
 from funnel.keeping.guard import alone, sending, trouble
 from funnel.keeping.history import NOT, SENT, history
 from funnel.keeping.stops import Stops, take_off_again
@@ -91,7 +90,7 @@ class _Settling:
         self.found.whole, self.found.batches = self.past.whole or nothing_since, len(batches)
         if batches:
             self.found.first, self.found.last = moment(batches[0].at), moment(batches[-1].at)
-        self.found.codes = give_again(self.db, self.ctx, self.past.given)
+        self.found.codes = gifts.give_again(self.db, self.ctx, self.past.given)
         self._open_ones()
         self._gone_out()
         self.found.stops = take_off_again(self.db, self.ctx, self.past.acts)

@@ -187,6 +187,11 @@ def read(journal: Path) -> Iterator[Record]:
                 yield from (record for line in file if (record := parse(line)))
 
 
+def given(journal: Path) -> dict[str, Given]:
+    """Return what a journal knows of codes that were given, each by its hash."""
+    return {record.code: record for record in read(journal) if isinstance(record, Given)}
+
+
 def stand(journal: Path) -> Stand | None:
     """Return where a journal stands, from its first line and its last ones; None when there is none."""
     try:

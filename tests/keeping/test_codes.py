@@ -101,6 +101,31 @@ def test_who_got_another_code_meanwhile_keeps_that_one(pool_shop: Shop) -> None:
         redeemed(pool_shop, CODES[2])
 
 
+def test_codes_that_came_in_since_are_their_holders_when_the_list_comes_in_again(pool_shop: Shop) -> None:
+    """The backup knows neither the list nor who had a code of it; one of them waited then for any."""
+    with pool_shop.funnel.session() as db:
+        gifts.withdraw(db, pool_shop.clock())
+    pool_shop.join(BEN)
+    backup = backed_up(pool_shop)
+    more = pool_shop.folder / "more.txt"
+    more.write_text("SUMMER 1111\nSUMMER 2222\nSUMMER 3333\n")
+    with pool_shop.funnel.session() as db:
+        import_codes(db, pool_shop.funnel.context, more, now=pool_shop.clock(), really=True)
+    pool_shop.join(CLEO)
+    assert [code_of(pool_shop, email) for email in (BEN, CLEO)] == ["SUMMER 1111", "SUMMER 2222"]
+    assert restore(pool_shop.path, backup, pool_shop.funnel.context, now=pool_shop.clock()).codes == 0
+    more.write_text("SUMMER 2222\nSUMMER 3333\nSUMMER 1111\n")
+    with pool_shop.funnel.session() as db:
+        done = import_codes(db, pool_shop.funnel.context, more, now=pool_shop.clock(), really=True)
+        assert not gifts.waits(db, pool_shop.funnel.find_person(db, BEN).id)
+
+    assert (done.new, done.again, done.served, done.waiting, done.free) == (3, 2, 0, 0, 1)
+    assert "2 given before the database was put back" in str(done)
+    assert code_of(pool_shop, BEN) == "SUMMER 1111"
+    assert again(pool_shop, "dora@mail.example") == "SUMMER 3333"
+    assert again(pool_shop, CLEO) == "SUMMER 2222"
+
+
 def test_who_was_forgotten_since_has_no_code_on_record(pool_shop: Shop) -> None:
     backup = backed_up(pool_shop)
     pool_shop.join(BEN)
