@@ -277,7 +277,6 @@ class Link(NamedTuple):
 class Rendered(NamedTuple):
     """One complete message, ready for a transport."""
 
-    message_id: str
     subject: str
     message: bytes
     version: str = ""  #: fingerprint of the mail's source

@@ -106,7 +106,6 @@ class Composer:
         self.library = library
         self.sender = sender
         self._secret = secret
-        self._domain = sender.domain
         self._cache = cache
         self._env: Environment | None = None
         self._ready: dict[tuple[str, str], _Parts] = {}
@@ -129,9 +128,11 @@ class Composer:
         one and the same mapping for everybody then, and nobody may change it.
         Raises ContentError when a field is missing or the result may not be sent as it is.
         """
-        parts = self._ready.get((sequence, name)) or self._prepared(self.library.mail(sequence, name))
-        own = fields if own is None else own
+        parts = self._parts(self.library.mail(sequence, name))
         copy = _Copy(to, mailing_id, date)
+        if own is None or parts.source is not fields:
+            self._compare(parts, fields)
+        own = fields if own is None else own
         if parts.common is None:
             values = {name: str(value) if type(value) is Link else value for name, value in {**fields, **own}.items()}
             return self._written(parts, *self._letter(parts, values, copy, prefix))
@@ -140,7 +141,7 @@ class Composer:
 
     def wanted(self, sequence: str, name: str) -> frozenset[str]:
         """Return the personal fields that a mail names, all that have to be made for it."""
-        return (self._ready.get((sequence, name)) or self._prepared(self.library.mail(sequence, name))).wanted
+        return self._parts(self.library.mail(sequence, name)).wanted
 
     # --- by a stencil --------------------------------------------------------------------------
 
@@ -148,8 +149,6 @@ class Composer:
         self, parts: _Parts, fields: Mapping[str, object], own: Mapping[str, object], copy: _Copy
     ) -> Rendered | None:
         """Return the message by a stencil, cut now when there is none that fits; None when it takes more than that."""
-        if parts.source is not fields:
-            self._compare(parts, fields)
         variant = copy.mailing_id % len(parts.subjects)
         values = self._personal(parts, fields, own, variant)
         if values is None:
@@ -157,9 +156,11 @@ class Composer:
         fit = (variant, *map(bool, values.values()))
         cut = parts.stencils.get(fit)
         if cut is None:
+            if len(parts.stencils) >= MOST_STENCILS:
+                parts.stencils.clear()
             cut = parts.stencils[fit] = self._cut(parts, {**fields, **own}, values, copy)
         values["To"], values["Date"] = addr_spec(copy.to), date_header(copy.date)
-        values["id"] = own_id = funnel_id(self._secret, copy.mailing_id)
+        values["id"] = funnel_id(self._secret, copy.mailing_id)
         try:
             message = cut.stencil.filled(values)
         except (NoFitError, UnicodeEncodeError):
@@ -167,13 +168,12 @@ class Composer:
         if len(message) > LARGEST_HTML:
             return None
         subject = str(values.get("subject", cut.subject))
-        message_id = f"{own_id}@{self._domain}"
-        return Rendered(message_id, subject, gated(message, cut.names), parts.compiled.version, canonical=True)
+        return Rendered(subject, gated(message, cut.names), parts.compiled.version, canonical=True)
 
     def _compare(self, parts: _Parts, fields: Mapping[str, object]) -> None:
         """Forget the stencils when what is alike for everybody is not what it was."""
         alike = [fields.get(name) for name in parts.common or ()]
-        if parts.alike != alike or len(parts.stencils) > MOST_STENCILS:
+        if parts.alike != alike:
             parts.alike, parts.stencils = alike, {}
         parts.source = fields
 
@@ -206,7 +206,7 @@ class Composer:
         holes = slots(values)
         headers = fixed_headers(letter) | personal_headers(letter)
         headers |= {"To": mark("head", "To"), "Date": mark("head", "Date"), "X-Funnel-Id": mark("head", "id")}
-        headers["Message-ID"] = f"<{mark('head', 'id')}@{self._domain}>"
+        headers["Message-ID"] = f"<{mark('head', 'id')}@{self.sender.domain}>"
         if "subject" in own:
             headers["Subject"] = mark("head", "Subject")
         else:
@@ -221,8 +221,7 @@ class Composer:
 
     def _written(self, parts: _Parts, letter: Letter, values: dict[str, object]) -> Rendered:
         self._fill_parts(parts, letter, values)
-        message = message_bytes(letter)
-        return Rendered(letter.message_id, letter.subject, message, parts.compiled.version, canonical=True)
+        return Rendered(letter.subject, message_bytes(letter), parts.compiled.version, canonical=True)
 
     def _letter(
         self, parts: _Parts, fields: dict[str, object], copy: _Copy, prefix: str = ""
@@ -240,7 +239,7 @@ class Composer:
             raise ContentError(f"{mail.file}: it cannot be sent without an unsubscribe link.")
         own_id = funnel_id(self._secret, copy.mailing_id)
         letter = Letter(
-            message_id=f"{own_id}@{self._domain}",
+            message_id=f"{own_id}@{self.sender.domain}",
             date=copy.date,
             from_name=self.sender.from_name,
             from_address=self.sender.from_address,
@@ -262,7 +261,10 @@ class Composer:
 
     def compiled(self, mail: Mail) -> Compiled:
         """Return the compiled form of a mail."""
-        return (self._ready.get((mail.sequence, mail.name)) or self._prepared(mail)).compiled
+        return self._parts(mail).compiled
+
+    def _parts(self, mail: Mail) -> _Parts:
+        return self._ready.get((mail.sequence, mail.name)) or self._prepared(mail)
 
     def _prepared(self, mail: Mail) -> _Parts:
         compiled = compile_mail(mail, self.library, self._cache)

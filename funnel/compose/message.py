@@ -36,7 +36,10 @@ QUOTED = "Content-Transfer-Encoding: quoted-printable"
 PLAIN = ("Content-Type: text/plain; charset=utf-8", QUOTED, "")
 HTML = ("Content-Type: text/html; charset=utf-8", QUOTED, "")
 #: A header's value as it is written here: plain ASCII, something on each line, and no line over 998 octets.
-VALUE = r"[ -~]{0,930}(?:\r\n [!-~][ -~]{0,930})*"
+VALUE = r"[ -~]{0,930}"
+#: Words may be folded; the one link a mail program follows without asking is one link between angle brackets.
+FOLDED = rf"{VALUE}(?:\r\n [!-~][ -~]{{0,930}})*"
+VALUES = {"From": FOLDED, "Subject": FOLDED, "List-Unsubscribe": r"<https?://[!#-+\--;=?-~]{1,900}>"}
 NOT_MEANT = "The message's headers are not the ones meant; it was not sent."
 #: One bare address; one link, which RFC 2369 puts between angle brackets; one list name (RFC 2919).
 ADDRESS = re.compile(r"[^\s@<>()\[\]\\,;:\"]+@[^\s@<>()\[\]\\,;:\"]+")
@@ -150,7 +153,8 @@ def _head(names: tuple[str, ...]) -> Callable[[bytes], object]:
     """Return a parser of all that stands before the body: these headers, once each and no others."""
     if len(set(ORDER).intersection(names)) != len(names):
         raise ContentError("The message's headers are not among those allowed; it was not sent.")
-    return re.compile("".join([*(f"{name}: {VALUE}\r\n" for name in names), "\r\n"]).encode("ascii")).match
+    lines = [f"{name}: {VALUES.get(name, VALUE)}\r\n" for name in names]
+    return re.compile("".join([*lines, "\r\n"]).encode("ascii")).match
 
 
 # --- values ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from funnel.context import Context
-    from funnel.model import Due, Rendered
+    from funnel.model import Due
     from funnel.store.database import Database
     from funnel.store.mailings import Mailing
 
@@ -27,8 +27,8 @@ class Claim:
     due: Due
     mailing_id: int
     at: datetime
-    rendered: Rendered | None = None  #: while it is on its way, or may have to go again
-    version: str = ""  #: of the mail's source, once it was taken
+    message: bytes = b""  #: while it is on its way, or may have to go again
+    version: str = ""  #: of the mail's source
 
 
 class Claimer(Decider):

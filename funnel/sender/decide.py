@@ -69,8 +69,6 @@ class Decider:
         found = queue.due(self.db, now, limit)
         hashes = [self.ctx.suppression_hashes(way.key) if way.key else () for way in found]
         suppressed = events.suppressed_among(self.db, itertools.chain.from_iterable(hashes)) if found else frozenset()
-        if not suppressed:
-            return [self._due(way, suppressed=False) for way in found]
         return [self._due(way, not suppressed.isdisjoint(own)) for way, own in zip(found, hashes, strict=True)]
 
     def due_of(self, enrollment: Enrollment) -> Due:
@@ -81,12 +79,12 @@ class Decider:
     def _due(self, way: queue.Waiting, suppressed: bool) -> Due:
         """Return a due way as a due step; a step that is gone becomes the next open one."""
         enrollment = way.enrollment
-        step = self._steps.get((enrollment.sequence, enrollment.next_step or ""))
+        step = self._step(enrollment, enrollment.next_step or "")
         if step is None and enrollment.sequence in self.ctx.sequences:
             step = enroll.open_step(self.ctx.sequences[enrollment.sequence], way.had)
         return Due(
-            enrollment, way.subscriber, step or NO_STEP, suppressed, None, 0, None, way.key, way.gap_days,
-            way.mailed_at, way.had,
+            enrollment, way.subscriber, step or NO_STEP, suppressed, key=way.key, gap_days=way.gap_days,
+            mailed_at=way.mailed_at, had=way.had,
         )  # fmt: skip
 
     def _step(self, enrollment: Enrollment, name: str) -> Step | None:
@@ -112,7 +110,7 @@ class Decider:
             return policy.Skip("the request is older than its link would be good for")
         if first_try and is_stale(step, due.enrollment.next_at or now, now, self.ctx.calendar):
             return policy.Skip("too late to make sense")
-        if first_try and step.kind is Kind.GUIDE and gifts.holds(self.db, self.ctx, step.kind, person.id):
+        if first_try and gifts.holds(self.db, self.ctx, step.kind, person.id):
             return policy.Hold(policy.NO_CODE)
         last = due.mailed_at if first_try else None
         at, reason = earliest_go(step, now, zone(person.zone), self.ctx.calendar, last)

@@ -260,7 +260,7 @@ class Sender(Claimer):
                 claim = self.claims[mail.mailing_id]
                 stopped = self._stopped_meanwhile(claim.due)
                 if stopped:
-                    claim.rendered = None
+                    claim.message = b""
                     self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, self.clock(), journal)
                     continue
                 yield mail
@@ -272,10 +272,11 @@ class Sender(Claimer):
                 return
             recipient = _envelope_address(claim.due)
             try:
-                claim.rendered = rendered = self._rendered(claim, recipient)
+                rendered = self._rendered(claim, recipient)
             except ContentError as error:
                 self._not_written(claim, str(error), journal)
             else:
+                claim.message, claim.version = rendered.message, rendered.version
                 yield Outgoing(claim.mailing_id, sender, recipient, rendered.message, rendered.canonical)
 
     def _not_written(self, claim: Claim, why: str, journal: Journal) -> None:
@@ -292,7 +293,7 @@ class Sender(Claimer):
         due, first = claim.due, claim.due.first_at or claim.at
         kept = mailings.kept_bytes(self.db, claim.mailing_id) if due.mailing_id is not None else None
         if kept:
-            return Rendered(kept[0], "", kept[1])
+            return Rendered("", kept)
         sequence, name = due.enrollment.sequence, due.step.name
         fields, own = self.fields_of(due, first, self.composer.wanted(sequence, name))
         return self.composer.render(sequence, name, fields, own=own, to=to, mailing_id=claim.mailing_id, date=first)
@@ -329,8 +330,8 @@ class Sender(Claimer):
         stage = Stage.ACCEPTED if settled.status is MailingStatus.SENT else Stage.REFUSED
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
-        if stage is Stage.ACCEPTED and claim.rendered:
-            claim.version, claim.rendered = claim.rendered.version, None  # a thousand of them would fill the memory
+        if stage is Stage.ACCEPTED:
+            claim.message = b""  # a thousand of them would fill the memory
         del self.claims[claim.mailing_id]
         self._open_answers.append(Answer(claim, settled, reply, now))
 
@@ -360,12 +361,12 @@ class Sender(Claimer):
             self.tell(answer.claim.due, answer.settled.status, reason, answer.claim.mailing_id)
 
     def _write_down(self, answer: Answer) -> None:
-        claim, settled, rendered, now = answer.claim, answer.settled, answer.claim.rendered, answer.at
+        claim, settled, now = answer.claim, answer.settled, answer.at
         mailings.finish(
             self.db, claim.mailing_id, settled.status, now=now, reason=settled.reason, retry_at=settled.retry_at,
-            reply=str(answer.reply or ""), version=rendered.version if rendered else claim.version,
+            reply=str(answer.reply or ""), version=claim.version,
         )  # fmt: skip
-        self._keep_or_drop(claim.mailing_id, settled, rendered)
+        self._keep_or_drop(claim.mailing_id, settled, claim.message)
         if settled.status is MailingStatus.SENT:
             self._sent(claim.due)
         elif settled.status is MailingStatus.UNCERTAIN:
@@ -378,10 +379,10 @@ class Sender(Claimer):
             feedback.apply(self.db, self.ctx, event, now)
             self.seen = -1  # our own writing is not seen in the version: from now on everybody is looked up
 
-    def _keep_or_drop(self, mailing_id: int, settled: policy.Settled, rendered: Rendered | None) -> None:
+    def _keep_or_drop(self, mailing_id: int, settled: policy.Settled, message: bytes) -> None:
         open_states = {MailingStatus.DEFERRED, MailingStatus.UNCERTAIN}
-        if settled.status in open_states and rendered:
-            mailings.keep_bytes(self.db, mailing_id, rendered.message_id, rendered.message)
+        if settled.status in open_states and message:
+            mailings.keep_bytes(self.db, mailing_id, message)
         else:
             mailings.drop_bytes(self.db, mailing_id)
 

@@ -244,15 +244,15 @@ def sending_of_dead_runs(db: Database, run_id: int) -> tuple[Mailing, ...]:
     return tuple(from_row(row) for row in rows)
 
 
-def keep_bytes(db: Database, mailing_id: int, message_id: str, message: bytes) -> None:
+def keep_bytes(db: Database, mailing_id: int, message: bytes) -> None:
     """Keep the bytes of a mail that may have to go again unchanged (MSG-6)."""
-    db.execute("INSERT OR REPLACE INTO outgoing VALUES (?, ?, ?)", (mailing_id, message_id, message))
+    db.execute("INSERT OR REPLACE INTO outgoing VALUES (?, ?)", (mailing_id, message))
 
 
-def kept_bytes(db: Database, mailing_id: int) -> tuple[str, bytes] | None:
-    """Return Message-ID and bytes kept for a mailing, or None."""
-    row = db.one("SELECT message_id, message FROM outgoing WHERE mailing_id = ?", (mailing_id,))
-    return (row["message_id"], row["message"]) if row else None
+def kept_bytes(db: Database, mailing_id: int) -> bytes | None:
+    """Return the bytes kept for a mailing, or None."""
+    row = db.one("SELECT message FROM outgoing WHERE mailing_id = ?", (mailing_id,))
+    return row["message"] if row else None
 
 
 def drop_bytes(db: Database, mailing_id: int) -> None:

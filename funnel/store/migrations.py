@@ -243,7 +243,7 @@ CREATE TABLE gift_wait (           -- who confirmed when no code was left, in th
 
 
 #: An IN list of more than two words is made into a table each time it is asked, which took a third of writing a
-#: mail down; comparisons are not. The Message-ID follows from the number of the mailing, and nothing used ``variant``.
+#: mail down; comparisons are not. A Message-ID follows from the number of its mailing, and nothing used ``variant``.
 QUICKER = """
 CREATE TABLE ledger (              -- facts: one row per mail and person, the insert is the lock
     id            INTEGER PRIMARY KEY,
@@ -273,6 +273,7 @@ ALTER TABLE ledger RENAME TO mailing;
 CREATE INDEX mailing_retry ON mailing (retry_at) WHERE status = 'deferred';
 CREATE INDEX mailing_open ON mailing (status)
  WHERE (status = 'sending' OR status = 'uncertain' OR status = 'held' OR status = 'deferred');
+ALTER TABLE outgoing DROP COLUMN message_id;
 """
 
 

@@ -60,7 +60,6 @@ CREATE INDEX enrollment_due ON enrollment (next_at) WHERE next_at IS NOT NULL;
 
 CREATE TABLE outgoing (            -- the bytes of mail that may have to go again unchanged
     mailing_id INTEGER PRIMARY KEY REFERENCES mailing (id) ON DELETE CASCADE,
-    message_id TEXT NOT NULL,
     message    BLOB NOT NULL
 ) STRICT;
 

@@ -41,7 +41,7 @@ def change(shell: Shell, email: str, status: str, reason: str = "", message: byt
     with shell.funnel.session() as db, db.transaction():
         db.execute("UPDATE mailing SET status = ?, reason = ?, reply = '' WHERE id = ?", (status, reason, mail))
         if message:
-            mailings.keep_bytes(db, mail, "<1@x>", message)
+            mailings.keep_bytes(db, mail, message)
     return mail
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from funnel.compose.stencil import Stencil, fits, mark
 from funnel.compose.template import environment
+from funnel.errors import ContentError
 from funnel.model import PERSONAL, Link
-from tests.compose.kit import NASTY, message_of, sample, small
+from tests.compose.kit import DATE, NASTY, fields, message_of, sample, small
 
 if TYPE_CHECKING:
     from funnel.compose.letters import Composer
@@ -93,6 +94,50 @@ def test_what_is_the_same_for_everybody_may_change_between_two_mails(quick: Comp
     assert b"a first gift" in before
     assert b"a second gift" in after
     assert b"a first gift" not in after
+
+
+def test_a_mapping_that_was_changed_is_read_anew(quick: Composer) -> None:
+    """Only fields that come apart from a person's own are taken for the same while they are the same thing."""
+    values = fields(gift_name="a first gift")
+    made = []
+    for words in ("a first gift", "a second gift"):
+        values["gift_name"] = words
+        made.append(quick.render("series", "guide", values, to="kim@clinic.example", mailing_id=1, date=DATE).message)
+
+    assert b"a first gift" in made[0]
+    assert b"a second gift" in made[1]
+
+
+def test_another_mapping_beside_a_persons_own_is_read_too(quick: Composer) -> None:
+    own = {name: value for name, value in fields().items() if name in PERSONAL}
+    made = [
+        quick.render("series", "guide", fields(gift_name=words), own=own, to="k@x.example", mailing_id=1, date=DATE)
+        for words in ("a first gift", "a second gift")
+    ]
+
+    assert b"a first gift" in made[0].message
+    assert b"a second gift" in made[1].message
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        Link("https://go.mill.example/u/", "t>\r\n <https://evil.example/" + "t" * 10),
+        Link("https://go.mill.example/u/", "t>,<https://evil.example/" + "t" * 10),
+        Link("https://go.mill.example/u/", "t t"),
+        "https://evil.example/>\r\n more: x",
+        "https://evil.example/>, <https://evil.example/",
+        "javascript:alert(1)",
+    ],
+    ids=ascii,
+)
+def test_no_stencil_lets_a_way_out_through_that_is_not_one_link(link: Link | str) -> None:
+    """MSG-4, UNS-1: whoever's mail it was cut from."""
+    for first in (Link("https://go.mill.example/u/", "t" * 39), "https://go.mill.example/u/plain"):
+        composer = small("Hello {{ name }}")
+        message_of(composer, unsubscribe_url=first)
+        with pytest.raises(ContentError, match=r"header|unsubscribe"):
+            message_of(composer, unsubscribe_url=link)
 
 
 @pytest.mark.parametrize(

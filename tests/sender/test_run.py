@@ -165,7 +165,7 @@ def test_a_refusal_for_now_is_tried_again_with_the_same_bytes(
     clock.tick(minutes=6)
     assert words(run(funnel)) == [("confirm", "sent")]
     assert kept is not None
-    assert server.ledger[0].content == kept[1]
+    assert server.ledger[0].content == kept
     assert status_of(funnel, ANN) is Status.PENDING
 
 
@@ -442,6 +442,30 @@ def test_an_unsubscribe_between_claim_and_wire_stops_the_mail(funnel: Funnel, se
             sender.composer.render = write  # type: ignore[method-assign]
     assert words(outcomes) == [("guide", "skipped")]
     assert len(server.ledger) == 1
+
+
+def test_who_leaves_while_others_are_on_the_wire_gets_no_mail_that_was_written_already(
+    funnel: Funnel, server: MailServer, clock: Clock
+) -> None:
+    """P5: mails are written several in a row, and each person is looked up when their own turn comes."""
+    names = [ANN, BEN, "cy@mail.example", "dan@mail.example"]
+    for email in names:
+        sign_up(funnel, email)
+    run(funnel)
+    for email in names:
+        confirm(funnel, email)
+    funnel._transport = SmtpTransport(
+        Smtp(host="127.0.0.1", port=server.port, security="none", timeout=3, connections=1), "", hostname="mill.example"
+    )
+    with funnel.session(readonly=True) as db:
+        last = funnel.find_person(db, names[-1])
+
+    def leave(_: object) -> None:
+        funnel.unsubscribe(last.id, Receipt(act="withdrawn", at=clock.now))
+
+    server.on_accept = leave
+    assert sorted(words(run(funnel))) == [("guide", "sent")] * 3 + [("guide", "skipped")]
+    assert sorted(entry.recipient for entry in server.ledger[4:]) == sorted(set(names) - {last.email})
 
 
 def test_a_mail_that_cannot_be_written_waits_for_somebody_to_mend_it(

@@ -31,7 +31,7 @@ VALUES: dict[str, Any] = {
     "due": NOW, "enrollment_id": 1, "event": Event("funnel", "new:1", EventKind.CAPTURED, NOW, 1), "evidence": "seen",
     "expires": LATER, "gift_id": 1, "holder": "somebody", "host": "here", "key": "ann@mail.example",
     "key_hash": "hash", "key_hashes": "hash", "kind": "drip", "kinds": (EventKind.CAPTURED,), "limit": 5,
-    "locale": "en", "mailing_id": 1, "message": b"bytes", "message_id": "<1@x>", "next_at": NOW, "next_step": "guide",
+    "locale": "en", "mailing_id": 1, "message": b"bytes", "next_at": NOW, "next_step": "guide",
     "now": NOW, "people": [("ben@mail.example", "ben@mail.example", "", "UTC", "en")], "pid": 1, "reason": "told us",
     "receipt": Receipt("withdrawn", NOW, wording="other words"), "run_id": 1, "sequence": "series", "since": NOW,
     "source": "/", "status": Status.CONFIRMED, "step": "guide", "subscriber_id": 1, "tag": "vip", "tags": ["vip"],
@@ -199,7 +199,7 @@ def test_words_are_archived_once_and_found_again(db: Database) -> None:
 
 def test_forgetting_leaves_facts_and_no_person(db: Database) -> None:
     """LAW-5."""
-    mailings.keep_bytes(db, 1, "<1@x>", b"To: ann@mail.example")
+    mailings.keep_bytes(db, 1, b"To: ann@mail.example")
     for forget in (consents.forget, events.forget, mailings.forget, gifts.forget):
         forget(db, 1)
     subscribers.forget(db, 1, NOW)

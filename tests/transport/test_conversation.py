@@ -221,6 +221,49 @@ def test_the_first_refusal_counts() -> None:
     assert [(reply.code, reply.stage) for _, reply in talk.settled] == [(451, "mail")]
 
 
+CODES = st.sampled_from([b"250", b"250", b"250", b"354", b"354", b"251", b"221", b"421", b"451", b"550", b"199", b"25"])
+SPOKEN = st.lists(st.tuples(CODES, st.sampled_from([b" ", b" ", b" ", b"-"]), st.sampled_from([b"ok", b"", b"go\xff"])))
+ALL_IS_WELL = [(b"250", b" ", b"taken"), (b"250", b" ", b"ok"), (b"250", b" ", b"ok"), (b"354", b" ", b"go")]
+
+
+def heard(*pieces: bytes) -> tuple[object, ...]:
+    """Return where a conversation stands that has a message out and the next one announced."""
+    talk = offered()
+    talk.hear(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    talk.content()
+    talk.offer(MAIL._replace(mailing_id=8))
+    talk.out.clear()
+    try:
+        for piece in pieces:
+            talk.hear(piece)
+    except BrokenError:
+        talk.clear = False  # nothing more is said here, whatever was heard last
+        return ("broken", [reply for _, reply in talk.settled])
+    return (talk.settled, talk.out, talk.clear, talk.idle, talk.awaits, talk.heard, talk.sent, talk.coming)
+
+
+@given(said=SPOKEN)
+@example(said=ALL_IS_WELL)
+@example(said=[*ALL_IS_WELL[:2], (b"550", b" ", b"no"), ALL_IS_WELL[3]])
+@example(said=[ALL_IS_WELL[0], (b"451", b" ", b"no"), *ALL_IS_WELL[2:]])
+@example(said=[(b"550", b" ", b"no"), *ALL_IS_WELL[1:]])
+@example(said=[*ALL_IS_WELL[:3], (b"250", b" ", b"ok")])
+@example(said=[*ALL_IS_WELL, (b"250", b" ", b"ok")])
+def test_what_is_heard_at_once_means_what_it_means_bit_by_bit(said: list[tuple[bytes, bytes, bytes]]) -> None:
+    """Four good answers in one piece are the usual thing, and are taken in at one look."""
+    data = b"".join(code + between + words + b"\r\n" for code, between, words in said)
+
+    assert heard(data) == heard(*(data[i : i + 1] for i in range(len(data))))
+
+
+def test_what_was_half_said_belongs_to_what_comes_then() -> None:
+    """However well that sounds by itself."""
+    data = b"".join(code + between + words + b"\r\n" for code, between, words in ALL_IS_WELL)
+
+    assert heard(b"55", data) == heard(b"55" + data)
+    assert heard(b"250-well, \r\n", data) == heard(b"250-well, \r\n" + data)
+
+
 @pytest.mark.parametrize("early", [b"250 ok\r\n", b"2", b"\r\n"])
 def test_more_than_a_354_stops_the_message(early: bytes) -> None:
     """F-36: somebody answers before the dot; nothing has gone yet."""
