@@ -13,6 +13,8 @@ from funnel.demo.cast import CAST
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from playwright.sync_api import Browser
+
     from funnel.demo.story import Life, Story
 
 
@@ -91,3 +93,25 @@ def test_the_page_is_one_file_that_asks_nobody_for_anything(story: Story, tmp_pa
     assert not re.search(r"<(script|link)\b", html)
     assert not re.search(r"""<(?:img|iframe|source)[^>]+src=["']https?://""", html)
     assert html.count("<details") >= 30 + 19
+
+
+#: How far the cells of what a visitor lived through stand out of its frame, in pixels.
+STANDS_OUT = """() => Math.max(...[...document.querySelectorAll("details:has(td.when)")].map(frame => {
+    frame.open = true
+    const end = frame.getBoundingClientRect().right
+    return Math.max(...[...frame.querySelectorAll("td, th")].map(cell => cell.getBoundingClientRect().right - end))
+}))"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [320, 375, 1280])
+def test_each_life_fits_its_frame(story: Story, tmp_path: Path, browser: Browser, width: int) -> None:
+    file = write_page(story, tmp_path)
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    try:
+        page = context.new_page()
+        page.goto(file.as_uri())
+        assert page.locator("td.when").count() >= len(story.lives)
+        assert page.evaluate(STANDS_OUT) <= 0
+    finally:
+        context.close()
