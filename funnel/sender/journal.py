@@ -6,12 +6,14 @@ and then the machine's boot id has changed and the journal counts for nothing. S
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
 from enum import IntEnum
 from typing import TYPE_CHECKING, Self
 
+from funnel.errors import StoreError
 from funnel.store import seal
 
 if TYPE_CHECKING:
@@ -33,19 +35,23 @@ class Stage(IntEnum):
 
 
 class Journal:
-    """The stages of one batch after another. One writer at a time, which the sender's lock sees to."""
+    """The stages of one batch after another. One writer at a time, which the sender's lock sees to.
+
+    Opening it raises StoreError when there is no room for it.
+    """
 
     def __init__(self, path: Path, room: int) -> None:
         self._room = room
         size = HEAD.size + room * 9
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if os.fstat(handle).st_size != size:
-                os.ftruncate(handle, 0)  # made for batches of another size: its states stand elsewhere
-                os.ftruncate(handle, size)
-            self._map = mmap.mmap(handle, size)
-        finally:
-            os.close(handle)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                _make_room(handle, size)
+                self._map = mmap.mmap(handle, size)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise StoreError(f"The disk did not take {path.name}: {error.strerror}. Nothing was sent.") from error
         self._place: dict[int, int] = {}
 
     def begin(self, run_id: int, ids: Sequence[int]) -> None:
@@ -82,3 +88,12 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _make_room(handle: int, size: int) -> None:
+    """Give a file its size, all of it on the disk: writing to a map kills where a full disk has no room left for it."""
+    if os.fstat(handle).st_size != size:
+        os.ftruncate(handle, 0)  # made for batches of another size: its states stand elsewhere
+        os.ftruncate(handle, size)
+    if os.pwrite(handle, os.pread(handle, size, 0), 0) < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -254,6 +254,8 @@ def _told(error: sqlite3.DatabaseError, path: Path) -> Exception:
     return error
 
 
+#: SQLite's shared memory and our journals take less than this, in bytes.
+LITTLE_ROOM = 1_000_000
 #: By the start of SQLite's error name (its extended names add a suffix).
 SENTENCES = {
     "SQLITE_BUSY": "{name} is locked by another program; try again in a moment.",
@@ -269,11 +271,22 @@ SENTENCES = {
 
 def _sentence(error: sqlite3.OperationalError, path: Path) -> Exception:
     name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_IOERR") and full(path):
+        name = "SQLITE_FULL"  # SQLite's memory beside the database had no room to grow, which it calls a failure
     for start, sentence in SENTENCES.items():
         if name.startswith(start):
             kind = StoreBusyError if start in {"SQLITE_BUSY", "SQLITE_LOCKED"} else StoreError
             return kind(sentence.format(name=path.name))
     return error
+
+
+def full(path: Path) -> bool:
+    """Return whether the disk that a file is on has next to no room left."""
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < LITTLE_ROOM
 
 
 # --- moments -----------------------------------------------------------------------------------

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
+import subprocess
 import threading
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.books import faults_of, missed
 from tests.faults.disk import FULL, ONCE, READONLY, DiskError, faults_of_failing, send_on_failing, told_badly
 from tests.faults.sweep import ROWS, again, ask_server, here
 from tests.faults.trace import Moment, failing
-from tests.faults.world import FUNNEL, PEOPLE, a_scene
+from tests.faults.world import FUNNEL, PEOPLE, a_scene, make_stage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.faults.world import Scene, Stage
 
 PAGE = 4096
@@ -58,6 +65,54 @@ def test_a_form_is_not_answered_with_yes_while_the_disk_is_full(stage: Stage) ->
         assert row.state(scene) == before
         assert again(row, scene)
         assert row.state(scene) != before
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Give a funnel on a real file system of a few megabytes; only root may make one."""
+    disk = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    try:
+        yield make_stage(disk)
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@contextmanager
+def almost_full(folder: Path, room: int) -> Iterator[None]:
+    """Leave so many kilobytes free on a disk until the block ends."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        for size in (65_536, PAGE):
+            with suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+        file.truncate(file.tell() // PAGE * PAGE - room * 1024)
+    yield
+    ballast.unlink()
+
+
+@pytest.mark.parametrize("room", range(0, 104, 8))
+def test_a_disk_that_is_really_full_is_called_full(small_disk: Stage, room: int) -> None:
+    """F-11: at every place where the room can end, also in the maps of SQLite and of our journal, which may be new."""
+    with a_scene(small_disk) as scene:
+        (scene.folder / "funnel.db.journal").unlink()
+        with almost_full(scene.folder.parent, room):
+            ended = scene.run("send")
+        scene.world.settle()
+        early = len(scene.world.taken)
+        scene.send()
+        scene.send()
+
+        assert ended.code == 1
+        assert ended.err.startswith("Error: The disk ")
+        assert ended.err.count("\n") == 1
+        assert "full" in ended.err or "No space left" in ended.err
+        assert early in {0, len(PEOPLE)}
+        assert faults_of(scene) == []
+        assert missed(scene, PEOPLE) == []
 
 
 # --- locked, damaged -----------------------------------------------------------------------------
