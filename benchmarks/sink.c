@@ -1,5 +1,6 @@
 /* A mail server that throws everything away, quickly: RFC 5321 with PIPELINING, one thread, 127.0.0.1 only.
-   It tells two fast clients apart where smtp-sink would be busier than either. Usage: sink PORT */
+   It tells two fast clients apart where smtp-sink would be busier than either. Each reply, and those of a group
+   together, can be held back for some milliseconds, as by a long way. Usage: sink PORT [MILLISECONDS] */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -8,12 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MOST 64
 #define ROOM (256 * 1024)
 
-struct client { int in_message, used, said; char in[ROOM], out[4096]; };
+struct client { int in_message, used, said; long due; char in[ROOM], out[4096]; };
 static struct pollfd polled[MOST + 1];
 static struct client *clients[MOST + 1];
 
@@ -64,21 +66,33 @@ static void hang_up(int i, int *count) {
     clients[i] = clients[(*count)--];
 }
 
+static long now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 int main(int argc, char **argv) {
     int one = 1, count = 0, listener = socket(AF_INET, SOCK_STREAM, 0);
+    long held = argc > 2 ? atol(argv[2]) : 0;
     struct sockaddr_in where = {.sin_family = AF_INET, .sin_port = htons(argc > 1 ? atoi(argv[1]) : 2525)};
     where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&where, sizeof where) || listen(listener, MOST)) { perror("sink"); return 1; }
     polled[0] = (struct pollfd){listener, POLLIN, 0};
-    while (poll(polled, count + 1, -1) > 0) {
+    while (poll(polled, count + 1, held ? 1 : -1) >= 0) {
         for (int i = count; i > 0; i--) {
             struct client *c = clients[i];
-            if (!polled[i].revents) continue;
-            int size = (int)read(polled[i].fd, c->in + c->used, ROOM - c->used), open = size > 0;
-            if (open) { c->used += size; open = converse(c); }
-            if (c->said && write(polled[i].fd, c->out, c->said) < 0) open = 0;
-            c->said = 0;
+            int open = 1;
+            if (polled[i].revents) {
+                int size = (int)read(polled[i].fd, c->in + c->used, ROOM - c->used), silent = !c->said;
+                if ((open = size > 0)) { c->used += size; open = converse(c); }
+                if (held && silent && c->said) c->due = now() + held;
+            }
+            if (c->said && (!held || now() >= c->due || !open)) {
+                if (write(polled[i].fd, c->out, c->said) < 0) open = 0;
+                c->said = 0;
+            }
             if (!open) hang_up(i, &count);
         }
         if ((polled[0].revents & POLLIN) && count < MOST) {
