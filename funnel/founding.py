@@ -79,7 +79,11 @@ def _copy(source: Path, folder: Path) -> None:
         return
     half = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(half, ignore_errors=True)
-    shutil.copytree(source, half, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    try:
+        shutil.copytree(source, half, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    except OSError:
+        shutil.rmtree(half, ignore_errors=True)
+        raise
     half.replace(folder)
 
 

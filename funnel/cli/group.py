@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -106,8 +107,20 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()
         return 0
     except OSError as error:
-        if error.filename is None and error.errno not in DISK:
+        why = _of_the_disk(error)
+        if not why:
             raise
-        complain(f"Error: {error.filename or 'while writing'}: {error.strerror}.")
+        complain(f"Error: {why}.")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _of_the_disk(error: OSError) -> str:
+    """Return which file the system did not let us have and why, or nothing when it is not about one."""
+    if error.errno is None and error.args and isinstance(error.args[0], list):  # of a folder that was being copied
+        _, target, words = error.args[0][0]
+        reason = re.search(r"\] ([^:]+)", words)
+        return f"{target}: {reason[1] if reason else words}"
+    if error.filename is None and error.errno not in DISK:
+        return ""
+    return f"{error.filename or 'while writing'}: {error.strerror}"

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.books import faults_of, missed
 from tests.faults.disk import FULL, ONCE, READONLY, DiskError, faults_of_failing, send_on_failing, told_badly
-from tests.faults.sweep import ROWS, again, ask_server, here
+from tests.faults.sweep import ROWS, Row, act, again, ask_server, here, make_sample
 from tests.faults.trace import Moment, failing
 from tests.faults.world import FUNNEL, PEOPLE, a_scene, make_stage
 
@@ -71,7 +71,7 @@ def test_a_form_is_not_answered_with_yes_while_the_disk_is_full(stage: Stage) ->
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Give a funnel on a real file system of a few megabytes; only root may make one."""
     disk = tmp_path_factory.mktemp("disk")
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no file system may be mounted here")
     try:
@@ -113,6 +113,24 @@ def test_a_disk_that_is_really_full_is_called_full(small_disk: Stage, room: int)
         assert early in {0, len(PEOPLE)}
         assert faults_of(scene) == []
         assert missed(scene, PEOPLE) == []
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_no_command_stumbles_over_a_disk_that_is_really_full(small_disk: Stage, row: Row) -> None:
+    """F-11: one sentence and nothing changed; and once there is room, the same again works."""
+    case = make_sample(row, small_disk)
+    with a_scene(case.start) as scene:
+        with almost_full(scene.folder.parent, 48):
+            ended, said_yes = act(row, scene, ())
+            left = set(scene.folder.rglob(".*.new"))
+
+        assert not said_yes
+        assert ended.err.strip()
+        assert ended.err.count("\n") == 1
+        assert left == set()
+        assert row.state(scene) == case.before
+        assert again(row, scene)
+        assert row.state(scene) == case.after
 
 
 # --- locked, damaged -----------------------------------------------------------------------------
