@@ -262,7 +262,7 @@ SENTENCES = {
     "SQLITE_LOCKED": "{name} is locked by another program; try again in a moment.",
     "SQLITE_READONLY_ROLLBACK": "A change of {name} was broken off; say “funnel send” once, which mends it.",
     "SQLITE_READONLY": "{name} cannot be written; check who owns the file and its folder.",
-    "SQLITE_CANTOPEN": "{name} cannot be opened; check that its folder exists and who owns it.",
+    "SQLITE_CANTOPEN": "{name} cannot be opened; check that its folder is there, is yours, and takes new files.",
     "SQLITE_PERM": "{name} cannot be opened; check who owns the file and its folder.",
     "SQLITE_FULL": "The disk is full; {name} could not be written. Nothing was lost; free some space.",
     "SQLITE_IOERR": "The disk failed while {name} was in use; check the disk before going on.",
