@@ -90,8 +90,10 @@ def almost_full(folder: Path, room: int) -> Iterator[None]:
                 while file.write(bytes(size)) == size:
                     pass
         file.truncate(file.tell() // PAGE * PAGE - room * 1024)
-    yield
-    ballast.unlink()
+    try:
+        yield
+    finally:
+        ballast.unlink()
 
 
 @pytest.mark.parametrize("room", range(0, 104, 8))

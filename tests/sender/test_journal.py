@@ -35,6 +35,15 @@ def test_it_is_there_for_its_owner_only(path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("size", [0, 10, HEAD.size + ROOM * 9])
+def test_all_of_it_is_on_the_disk_before_it_is_written_to(path: Path, size: int) -> None:
+    """A hole in a map is filled when it is written to, and on a full disk that kills without a word."""
+    with path.open("wb") as file:
+        file.truncate(size)
+    Journal(path, ROOM).close()
+    assert path.stat().st_blocks * 512 >= path.stat().st_size > 0
+
+
 @given(notes=st.lists(st.tuples(st.sampled_from([5, 6, 7]), st.sampled_from(Stage)), max_size=20))
 def test_the_last_note_of_each_mail_stays(
     tmp_path_factory: pytest.TempPathFactory, notes: list[tuple[int, Stage]]
