@@ -51,7 +51,7 @@ class Journal:
             finally:
                 os.close(handle)
         except OSError as error:
-            raise StoreError(f"The disk did not take {path.name}: {error.strerror}. Nothing was sent.") from error
+            raise StoreError(f"The disk does not take {path.name}: {error.strerror}. Nothing was sent.") from error
         self._place: dict[int, int] = {}
 
     def begin(self, run_id: int, ids: Sequence[int]) -> None:

@@ -293,7 +293,10 @@ class Pen:
         return b"\n" if size and os.pread(self._handle, 1, size - 1) != b"\n" else b""
 
     def _told(self, error: OSError) -> StoreError:
-        return StoreError(f"{self._name}, the send journal, cannot be written: {error.strerror}. Nothing was sent.")
+        return StoreError(
+            f"The disk does not take {self._name}, the send journal: {error.strerror}. "
+            "No mail goes out that is not in there; see to the disk."
+        )
 
     def close(self) -> None:
         """Close the file."""

@@ -32,11 +32,16 @@ PAGE = 4096
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize(
     ("error", "at"),
-    [(FULL, Moment("pwrite64", 32)), (ONCE, Moment("fdatasync", 7))],
-    ids=["full", "once"],
+    [
+        (FULL, Moment("pwrite64", 32)),
+        (ONCE, Moment("fdatasync", 7)),
+        (ONCE, Moment("fdatasync", 6)),
+        (ONCE, Moment("ftruncate", 2)),
+    ],
+    ids=["full", "once", "send journal", "journal"],
 )
 def test_a_disk_that_fails_stops_the_run_and_loses_nobody(stage: Stage, error: DiskError, at: Moment) -> None:
-    """F-11, F-12: at the record of what was answered."""
+    """F-11, F-12: at the record of what was answered, and at the journals."""
     assert faults_of_failing(stage, error, at) == []
 
 
