@@ -6,6 +6,7 @@ import errno
 import re
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 import click
@@ -89,6 +90,7 @@ def complain(text: str) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; what a person can mend is one sentence, never a traceback."""
+    _speak_utf8()
     try:
         result = group.main(args=list(arguments), prog_name="funnel", standalone_mode=False)
     except FunnelError as error:
@@ -113,6 +115,13 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"Error: {why}.")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _speak_utf8() -> None:
+    """Write UTF-8, whatever the locale: names, JSON and the lines of tables have signs that Latin-1 has not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # there is none where it was closed from the start
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _of_the_disk(error: OSError) -> str:

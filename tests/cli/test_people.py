@@ -6,6 +6,9 @@ import base64
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -244,3 +247,19 @@ def test_controls_in_data_never_reach_the_terminal(shell: Shell) -> None:
     text = "".join(done.out + done.err for done in seen)
     assert text.count("evil") > 15
     assert {c for c in text if not c.isprintable()} == {"\n"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+@pytest.mark.parametrize("words", [["report"], ["why", ANN, "--json"], ["why", "nobody@mail.example"]])
+def test_what_is_said_is_utf8_whatever_the_locale(shell: Shell, words: list[str], encoding: str) -> None:
+    """Else a server set up for Latin-1 answers with a traceback at the first line of a table."""
+    shell.ask()
+    with shell.funnel.session() as db:
+        db.execute("UPDATE subscriber SET name = '漢 Zoë'")
+    command = Path(sys.executable).with_name("funnel")
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run([command, *words], capture_output=True, env=environment, check=False)
+
+    told = (done.stdout + done.stderr).decode("utf-8")
+    assert "Traceback" not in told
+    assert {"report": "──", "why": "漢 Zoë" if "--json" in words else "•"}[words[0]] in told
