@@ -57,7 +57,7 @@ def guide_check(*, as_json: bool) -> int:
     else:
         for finding in findings:
             say(f"{finding.level}: {finding}")
-        say("The guide is good." if not findings else f"{len(findings)} findings.")
+        say("The guide is good." if not findings else f"{many(len(findings), 'finding', 'findings')}.")
     return 1 if any(finding.level is Level.ERROR for finding in findings) else 0
 
 

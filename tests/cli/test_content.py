@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.kit import TOP
 
 if TYPE_CHECKING:
     from tests.cli.shell import Shell
@@ -67,3 +70,14 @@ def test_a_guide_without_a_source_is_one_sentence(shell: Shell) -> None:
         assert done.code == 1
         assert (done.err + done.out).count("\n") <= 2
         assert "guide" in done.err + done.out
+
+
+def test_findings_about_the_guide_are_counted_in_words_that_fit(shell: Shell) -> None:
+    shutil.copytree(TOP / "guide", "guide")
+    shutil.rmtree("build")
+    with Path("funnel.toml").open("a", encoding="utf-8") as settings:
+        settings.write('\n[guide]\nreviewer = "A. Reviewer, L.Ac."\n')
+    *found, told = shell("guide", "check").out.splitlines()
+
+    assert len(found) == 1
+    assert told == "1 finding."
