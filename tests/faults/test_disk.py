@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import FORBIDDEN
 from tests.faults.books import faults_of, missed
 from tests.faults.disk import FULL, ONCE, READONLY, DiskError, faults_of_failing, send_on_failing, told_badly
 from tests.faults.sweep import ROWS, Row, act, again, ask_server, here, make_sample
@@ -78,7 +79,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     disk = tmp_path_factory.mktemp("disk")
     mount = ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(disk)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no file system may be mounted here")
+        pytest.skip(f"no file system may be mounted: {FORBIDDEN}")
     try:
         yield make_stage(disk)
     finally:
