@@ -23,5 +23,5 @@ def check_gifts(funnel: Funnel, now: datetime) -> Iterator[Finding]:
         stock = gifts.stock(db, now, in_use=True)
     if stock is not None and stock.low:
         level = warning if stock.free else error
-        says = f"{stock.free:,} left, {stock.last_week:,} given in the last seven days, {stock.waiting:,} waited for"
+        says = f"{stock.free:,} left, {stock.last_week:,} given in the last seven days, {stock.waiting:,} waiting"
         yield level("gift codes", says, "import codes with “funnel gift import FILE”")

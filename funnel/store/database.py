@@ -271,7 +271,7 @@ SENTENCES = {
 
 def _sentence(error: sqlite3.OperationalError, path: Path) -> Exception:
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_IOERR") and full(path):
+    if name.startswith("SQLITE_IOERR") and _full(path):
         name = "SQLITE_FULL"  # SQLite's memory beside the database had no room to grow, which it calls a failure
     for start, sentence in SENTENCES.items():
         if name.startswith(start):
@@ -280,7 +280,7 @@ def _sentence(error: sqlite3.OperationalError, path: Path) -> Exception:
     return error
 
 
-def full(path: Path) -> bool:
+def _full(path: Path) -> bool:
     """Return whether the disk that a file is on has next to no room left."""
     try:
         disk = os.statvfs(path.parent)
