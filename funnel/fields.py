@@ -131,6 +131,10 @@ class Fields:
         found = {name.replace("-", "_"): str(number) for name, number in self.pages.items()}
         return found or defaultdict(str)
 
+    @cached_property
+    def _site(self) -> str:
+        return self.ctx.config.site.base_url.partition("://")[2]
+
     def _made_for_mail(self, sequence: str, name: str) -> dict[str, object]:
         """Return what a mail points at in the guide and the article."""
         mail = self.library.mail(sequence, name)
@@ -152,7 +156,7 @@ class Fields:
         """Return why somebody gets this mail, in one sentence."""
         if kind is Kind.DIGEST:
             return "This goes to the address in [alerts] of funnel.toml, each Monday. To stop it, empty that setting."
-        site = self.ctx.config.site.base_url.partition("://")[2]
+        site = self._site
         if moving:
             return f"Somebody, we think you, asked at {site} to have our emails come to this address."
         if kind is Kind.CONFIRM:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from datetime import timedelta
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from funnel.model import Link
 from funnel.tokens import Purpose, minutes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from funnel.config import Config
-    from funnel.tokens import Keys, Signer
+    from funnel.tokens import Keys
 
 #: How long a link to the guide works; "send it again" makes a new one (SEC-6).
 DOWNLOAD_LIFE = timedelta(days=90)
+#: What a link may do, by the path of the page it opens.
+OPENS = {"c": Purpose.CONFIRM, "g": Purpose.DOWNLOAD, "u": Purpose.UNSUBSCRIBE, "p": Purpose.PREFERENCES}
+
+
+class Page(NamedTuple):
+    """One of our pages that opens by a signed link."""
+
+    before: str  #: the address without a token
+    token: Callable[..., str]  #: makes the token
 
 
 class Links:
@@ -38,12 +48,14 @@ class Links:
 
     def confirm(self, enrollment_id: int, asked: datetime) -> Link:
         """Return the link that confirms one request; good for ``signup.confirm_days`` from the asking."""
+        before, token = self._pages["c"]
         until = minutes_of(asked + timedelta(days=self.config.signup.confirm_days))
-        return Link(self._before["c"], self._signers[Purpose.CONFIRM].token(enrollment_id, until))
+        return Link(before, token(enrollment_id, until))
 
     def download(self, subscriber_id: int, now: datetime, behind: str = "") -> Link:
         """Return the link to a person's page with the guide and the gift."""
-        return Link(self._before["g"], self._signers[Purpose.DOWNLOAD].token(subscriber_id, _end(now)), behind)
+        before, token = self._pages["g"]
+        return Link(before, token(subscriber_id, _end(now)), behind)
 
     def guide(self, subscriber_id: int, now: datetime, page: int | None = None) -> Link:
         """Return the link to the guide itself, opened at a page when one is given."""
@@ -51,19 +63,18 @@ class Links:
 
     def unsubscribe(self, subscriber_id: int) -> Link:
         """Return the one-click unsubscribe link; it never expires (UNS-9)."""
-        return Link(self._before["u"], self._signers[Purpose.UNSUBSCRIBE].token(subscriber_id))
+        before, token = self._pages["u"]
+        return Link(before, token(subscriber_id))
 
     def preferences(self, subscriber_id: int) -> Link:
         """Return the link to what a person gets and when; it never expires."""
-        return Link(self._before["p"], self._signers[Purpose.PREFERENCES].token(subscriber_id))
+        before, token = self._pages["p"]
+        return Link(before, token(subscriber_id))
 
     @cached_property
-    def _before(self) -> dict[str, str]:
-        return {path: f"{self.config.site.base_url}/{path}/" for path in "cgup"}
-
-    @cached_property
-    def _signers(self) -> dict[Purpose, Signer]:
-        return self.keys.signers
+    def _pages(self) -> dict[str, Page]:
+        base, signers = self.config.site.base_url, self.keys.signers
+        return {path: Page(f"{base}/{path}/", signers[purpose].token) for path, purpose in OPENS.items()}
 
 
 @lru_cache(maxsize=16)

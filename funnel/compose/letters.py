@@ -18,6 +18,7 @@ from funnel.compose.message import (
     date_header,
     fixed_headers,
     gated,
+    head_of,
     message_bytes,
     names_of,
     personal_headers,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment, Template
     from jinja2.runtime import Context
+
+    from funnel.compose.message import Head
 
 LARGEST_FIELD = 2_000
 #: Personal fields that the composer makes itself.
@@ -84,10 +87,10 @@ class _Parts:
 
 
 class _Fit(NamedTuple):
-    """A stencil, the names of the headers in it, and its subject when that is the same for everybody."""
+    """A stencil, what finds its headers, and its subject when that is the same for everybody."""
 
     stencil: Stencil
-    names: tuple[str, ...]
+    head: Head
     subject: str
 
 
@@ -128,7 +131,7 @@ class Composer:
         one and the same mapping for everybody then, and nobody may change it.
         Raises ContentError when a field is missing or the result may not be sent as it is.
         """
-        parts = self._parts(self.library.mail(sequence, name))
+        parts = self._of(sequence, name)
         copy = _Copy(to, mailing_id, date)
         if own is None or parts.source is not fields:
             self._compare(parts, fields)
@@ -141,7 +144,7 @@ class Composer:
 
     def wanted(self, sequence: str, name: str) -> frozenset[str]:
         """Return the personal fields that a mail names, all that have to be made for it."""
-        return self._parts(self.library.mail(sequence, name)).wanted
+        return self._of(sequence, name).wanted
 
     # --- by a stencil --------------------------------------------------------------------------
 
@@ -168,7 +171,7 @@ class Composer:
         if len(message) > LARGEST_HTML:
             return None
         subject = str(values.get("subject", cut.subject))
-        return Rendered(subject, gated(message, cut.names), parts.compiled.version, canonical=True)
+        return Rendered(subject, gated(message, cut.head), parts.compiled.version, canonical=True)
 
     def _compare(self, parts: _Parts, fields: Mapping[str, object]) -> None:
         """Forget the stencils when what is alike for everybody is not what it was."""
@@ -215,7 +218,7 @@ class Composer:
             headers["List-Unsubscribe"] = f"<{link_mark('unsubscribe_url', values['unsubscribe_url'])}>"
         self._fill_parts(parts, letter, holes)
         message = assembled(headers, letter.text, letter.html)
-        return _Fit(Stencil(message, values), names_of(headers), letter.subject)
+        return _Fit(Stencil(message, values), head_of(names_of(headers)), letter.subject)
 
     # --- every part filled in anew -------------------------------------------------------------
 
@@ -261,10 +264,10 @@ class Composer:
 
     def compiled(self, mail: Mail) -> Compiled:
         """Return the compiled form of a mail."""
-        return self._parts(mail).compiled
+        return self._of(mail.sequence, mail.name).compiled
 
-    def _parts(self, mail: Mail) -> _Parts:
-        return self._ready.get((mail.sequence, mail.name)) or self._prepared(mail)
+    def _of(self, sequence: str, name: str) -> _Parts:
+        return self._ready.get((sequence, name)) or self._prepared(self.library.mail(sequence, name))
 
     def _prepared(self, mail: Mail) -> _Parts:
         compiled = compile_mail(mail, self.library, self._cache)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -20,7 +21,7 @@ from funnel.compose.quoted import SOFT_BREAK
 from funnel.errors import ContentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 #: Gmail cuts a mail off at about 102 KB (MSG-8).
 LARGEST_HTML = 90_000
@@ -53,6 +54,10 @@ LONGEST_CHUNK = 39
 UNSAFE = re.compile("[\x00-\x1f\x7f\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 
 
+#: Finds the headers that were meant at the start of a message, or nothing.
+Head = Callable[[bytes], object]
+
+
 @dataclass(slots=True)
 class Letter:
     """All that goes into one message; not frozen, because that makes it three times as slow to fill."""
@@ -83,7 +88,7 @@ def message_bytes(letter: Letter) -> bytes:
     message = assembled(headers, letter.text, letter.html)
     if not message.isascii():
         raise ContentError(NOT_MEANT)
-    return gated(message.encode("ascii"), names_of(headers))
+    return gated(message.encode("ascii"), head_of(names_of(headers)))
 
 
 def names_of(headers: Mapping[str, str]) -> tuple[str, ...]:
@@ -136,12 +141,12 @@ def date_header(moment: datetime) -> str:
     return format_datetime(moment.astimezone(UTC))
 
 
-def gated(message: bytes, names: tuple[str, ...]) -> bytes:
+def gated(message: bytes, head: Head) -> bytes:
     """Return a message, made of pieces of plain ASCII, as it is.
 
     Raises ContentError unless it is not too large and begins with exactly the headers that were meant.
     """
-    if not _head(names)(message):
+    if not head(message):
         raise ContentError(NOT_MEANT)
     if len(message) > LARGEST_MESSAGE:
         raise ContentError(f"The message is {len(message):,} bytes; at most {LARGEST_MESSAGE:,} are sent.")
@@ -149,7 +154,7 @@ def gated(message: bytes, names: tuple[str, ...]) -> bytes:
 
 
 @lru_cache(maxsize=16)
-def _head(names: tuple[str, ...]) -> Callable[[bytes], object]:
+def head_of(names: tuple[str, ...]) -> Head:
     """Return a parser of all that stands before the body: these headers, once each and no others."""
     if len(set(ORDER).intersection(names)) != len(names):
         raise ContentError("The message's headers are not among those allowed; it was not sent.")

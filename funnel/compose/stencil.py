@@ -17,10 +17,12 @@ from funnel.compose.quoted import Slot, around, html_quoted, in_html, in_text
 from funnel.model import PERSONAL, Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from jinja2 import Environment
 
+#: Where a hole may be, in the order in which they are filled.
+PLACES = ("head", "token", "text", "html")
 #: A control character stands in no message of ours, so nobody's words can be taken for a mark.
 MARK = re.compile("\0([a-z]+):([A-Za-z_-]+)\0")
 
@@ -74,48 +76,19 @@ def _plain(tree: nodes.Template) -> set[int]:
     return found
 
 
-def _head(value: object) -> bytes:
-    return str(value).encode("ascii")
-
-
-def _text(value: object) -> bytes:
-    return in_text(value).encode("ascii")
-
-
-def _html(value: object) -> bytes:
-    return in_html(value).encode("ascii")
-
-
-ENCODE: dict[str, Callable[[object], bytes]] = {"head": _head, "text": _text, "html": _html}
-
-
-def _token_like(link: Link) -> Callable[[object], bytes]:
-    """Return what finds the token in links that are like one of them; it raises NoFitError for another link."""
-    like, _, end = link
-
-    def token(value: object) -> bytes:
-        if not isinstance(value, Link):
-            raise NoFitError
-        before, token, behind = value
-        if before != like or behind != end:
-            raise NoFitError
-        return token.encode("ascii")
-
-    return token
-
-
 class Stencil:
     """One message with holes."""
 
     def __init__(self, message: str, values: Mapping[str, object]) -> None:
         """Cut a stencil from a message with marks, in place of values such as these."""
-        links = {name: value for name, value in values.items() if isinstance(value, Link)}
         pieces = MARK.split(message)
         holes = list(zip(pieces[1::3], pieces[2::3], strict=True))
-        kinds = list(dict.fromkeys(holes))
+        named = {place: list(dict.fromkeys(name for at, name in holes if at == place)) for place in PLACES}
         self._pieces = [b""] * (2 * len(holes) + 1)
         self._pieces[::2] = [piece.encode("ascii") for piece in pieces[::3]]
-        self._kinds = [(_token_like(links[name]) if place == "token" else ENCODE[place], name) for place, name in kinds]
+        self._heads, self._texts, self._htmls = named["head"], named["text"], named["html"]
+        self._tokens = [(name, link.before, link.behind) for name in named["token"] for link in [_link(values[name])]]
+        kinds = [(place, name) for place in PLACES for name in named[place]]
         self._pick = itemgetter(*[kinds.index(hole) for hole in holes])
 
     def filled(self, values: Mapping[str, object]) -> bytes:
@@ -124,6 +97,20 @@ class Stencil:
         Raises NoFitError when a link of this person is not like those it was cut for, UnicodeEncodeError when
         a header has something in it that no header may have.
         """
+        found = [str(values[name]).encode("ascii") for name in self._heads]
+        for name, before, behind in self._tokens:
+            link = _link(values[name])
+            if link.before != before or link.behind != behind:
+                raise NoFitError
+            found.append(link.token.encode("ascii"))
+        found += [in_text(values[name]).encode("ascii") for name in self._texts]
+        found += [in_html(values[name]).encode("ascii") for name in self._htmls]
         pieces = self._pieces.copy()
-        pieces[1::2] = self._pick([encode(values[name]) for encode, name in self._kinds])
+        pieces[1::2] = self._pick(found)
         return b"".join(pieces)
+
+
+def _link(value: object) -> Link:
+    if not isinstance(value, Link):
+        raise NoFitError
+    return value
