@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from funnel import enroll, feedback, policy
@@ -29,6 +29,15 @@ class Claim:
     at: datetime
     message: bytes = b""  #: while it is on its way, or may have to go again
     version: str = ""  #: of the mail's source
+    ended: datetime = field(init=False)  #: when it was answered, what that means, and in which words
+    settled: policy.Settled = field(init=False)
+    reply: str = ""
+
+    @property
+    def plainly_sent(self) -> bool:
+        """True for a first try that was taken, from which nothing else follows."""
+        due = self.due
+        return self.settled.status is MailingStatus.SENT and due.mailing_id is None and due.step.kind is not Kind.GUIDE
 
 
 class Claimer(Decider):

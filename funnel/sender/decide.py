@@ -54,7 +54,7 @@ class Decider:
         if person is None:
             raise AssertionError(f"enrollment {enrollment.id} has no subscriber")
         key = subscribers.key_of(self.db, person.id)
-        step = self._step(enrollment, mailing.step) or Step(mailing.step, Kind(mailing.kind))
+        step = self._steps.get((enrollment.sequence, mailing.step)) or Step(mailing.step, Kind(mailing.kind))
         return Due(
             enrollment, person, step, suppressed=self.suppressed(key), mailing_id=mailing.id,
             attempts=mailing.attempts, first_at=mailing.first_at, key=key,
@@ -69,26 +69,22 @@ class Decider:
         found = queue.due(self.db, now, limit)
         hashes = [self.ctx.suppression_hashes(way.key) if way.key else () for way in found]
         suppressed = events.suppressed_among(self.db, itertools.chain.from_iterable(hashes)) if found else frozenset()
-        return [self._due(way, not suppressed.isdisjoint(own)) for way, own in zip(found, hashes, strict=True)]
+        return [
+            way.due(self._next_step(way), suppressed=not suppressed.isdisjoint(own))
+            for way, own in zip(found, hashes, strict=True)
+        ]
 
     def due_of(self, enrollment: Enrollment) -> Due:
         """Return the next step of a way, due or not, with all a decision needs."""
         way = queue.one(self.db, enrollment.id)
-        return self._due(way, self.suppressed(way.key))
+        return way.due(self._next_step(way), suppressed=self.suppressed(way.key))
 
-    def _due(self, way: queue.Waiting, suppressed: bool) -> Due:
-        """Return a due way as a due step; a step that is gone becomes the next open one."""
-        enrollment = way.enrollment
-        step = self._step(enrollment, enrollment.next_step or "")
-        if step is None and enrollment.sequence in self.ctx.sequences:
-            step = enroll.open_step(self.ctx.sequences[enrollment.sequence], way.had)
-        return Due(
-            enrollment, way.subscriber, step or NO_STEP, suppressed, key=way.key, gap_days=way.gap_days,
-            mailed_at=way.mailed_at, had=way.had,
-        )  # fmt: skip
-
-    def _step(self, enrollment: Enrollment, name: str) -> Step | None:
-        return self._steps.get((enrollment.sequence, name))
+    def _next_step(self, way: queue.Waiting) -> Step:
+        """Return the step that is due on a way; one that is gone becomes the next open one."""
+        step = self._steps.get((way.sequence, way.next_step or ""))
+        if step is None and way.sequence in self.ctx.sequences:
+            step = enroll.open_step(self.ctx.sequences[way.sequence], way.had)
+        return step or NO_STEP
 
     def decide(self, due: Due, now: datetime) -> policy.Verdict:
         """Return what to do with a due step at ``now``; writes nothing."""

@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from funnel import enroll, feedback, gifts, policy, signup
 from funnel.errors import ContentError, TransportError
@@ -67,22 +67,6 @@ class FieldsOf(Protocol):
         """Return every field a mail may name, and apart from them the person's own, those wanted at least."""
 
 
-class Answer(NamedTuple):
-    """How a claim ended, to be written down."""
-
-    claim: Claim
-    settled: policy.Settled
-    reply: Reply | None
-    at: datetime
-
-    @property
-    def plainly_sent(self) -> bool:
-        """True for a first try that was taken, from which nothing else follows."""
-        due = self.claim.due
-        sent = self.settled.status is MailingStatus.SENT
-        return sent and due.mailing_id is None and due.step.kind is not Kind.GUIDE
-
-
 class Sender(Claimer):
     """Sends what is due. One run at a time per database, which a lock file sees to."""
 
@@ -106,7 +90,7 @@ class Sender(Claimer):
         self._suspects = 0
         self._unwritten = 0
         self._refusal = ""  #: what the server said when it refused us as a sender
-        self._open_answers: list[Answer] = []  #: not yet written down
+        self._ended: list[Claim] = []  #: not yet written down
         self._batch = SMALLEST
 
     def send_due(self, limit: int = 0) -> Iterator[Outcome]:
@@ -285,7 +269,7 @@ class Sender(Claimer):
         settled = policy.unwritten(why, attempts=claim.due.attempts + 1, first=first, now=now)
         self._close(claim, settled, None, now, journal)
         self._unwritten += 1
-        if policy.too_many_unwritten(self._unwritten, self.tally.total + len(self._open_answers)):
+        if policy.too_many_unwritten(self._unwritten, self.tally.total + len(self._ended)):
             self.halted = f"{self._unwritten} mails could not be written: {why} Mend it; “funnel check” shows where."
 
     def _rendered(self, claim: Claim, to: str) -> Rendered:
@@ -327,44 +311,44 @@ class Sender(Claimer):
         self, claim: Claim, settled: policy.Settled, reply: Reply | None, now: datetime, journal: Journal
     ) -> None:
         """Note how a claim ended, to be written down with the next group."""
+        claim.ended, claim.settled, claim.reply = now, settled, str(reply or "")[: mailings.LONGEST_REPLY]
         stage = Stage.ACCEPTED if settled.status is MailingStatus.SENT else Stage.REFUSED
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
         if stage is Stage.ACCEPTED:
             claim.message = b""  # a thousand of them would fill the memory
         del self.claims[claim.mailing_id]
-        self._open_answers.append(Answer(claim, settled, reply, now))
+        self._ended.append(claim)
 
     # --- writing down --------------------------------------------------------------------------
 
     def _enough(self) -> bool:
         """True when the answers at hand should be written down now."""
-        answers = self._open_answers
-        return bool(self.halted) or answers[-1].at - answers[0].at >= SOON
+        return bool(self.halted) or self._ended[-1].ended - self._ended[0].ended >= SOON
 
     def _record(self) -> None:
         """Write down how a group of mails ended, with all that follows from it, in one transaction."""
-        answers, self._open_answers = self._open_answers, []
-        if not answers:
+        ended, self._ended = self._ended, []
+        if not ended:
             return
+        plain = [claim for claim in ended if claim.plainly_sent]
         with self.db.transaction():
-            queue.sent(self.db, [_sent_row(answer) for answer in answers if answer.plainly_sent])
-            for answer in answers:
-                if not answer.plainly_sent:
-                    self._write_down(answer)
+            queue.sent(self.db, [(seconds(c.ended), c.reply, c.version, c.mailing_id) for c in plain])
+            for claim in ended:
+                if not claim.plainly_sent:
+                    self._write_down(claim)
             runs.beat(self.db, self.run_id, self.clock())
             if self._refusal:
                 self._break()
-        self.guard.note_done((answer.claim.mailing_id, answer.settled.status) for answer in answers)
-        for answer in answers:
-            reason = answer.settled.reason or str(answer.reply or "")
-            self.tell(answer.claim.due, answer.settled.status, reason, answer.claim.mailing_id)
+        self.guard.note_done((claim.mailing_id, claim.settled.status) for claim in ended)
+        for claim in ended:
+            self.tell(claim.due, claim.settled.status, claim.settled.reason or claim.reply, claim.mailing_id)
 
-    def _write_down(self, answer: Answer) -> None:
-        claim, settled, now = answer.claim, answer.settled, answer.at
+    def _write_down(self, claim: Claim) -> None:
+        settled, now = claim.settled, claim.ended
         mailings.finish(
             self.db, claim.mailing_id, settled.status, now=now, reason=settled.reason, retry_at=settled.retry_at,
-            reply=str(answer.reply or ""), version=claim.version,
+            reply=claim.reply, version=claim.version,
         )  # fmt: skip
         self._keep_or_drop(claim.mailing_id, settled, claim.message)
         if settled.status is MailingStatus.SENT:
@@ -421,11 +405,6 @@ class Sender(Claimer):
         """Yield what has been written down since the last time."""
         outcomes, self.outcomes = self.outcomes, []
         yield from outcomes
-
-
-def _sent_row(answer: Answer) -> queue.Sent:
-    reply = str(answer.reply or "")[: mailings.LONGEST_REPLY]
-    return queue.Sent(seconds(answer.at), reply, answer.claim.version, answer.claim.mailing_id)
 
 
 def _envelope_address(due: Due) -> str:

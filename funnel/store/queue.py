@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from funnel.model import Enrollment, MailingStatus, Status, Subscriber
+from funnel.model import Due, Enrollment, MailingStatus, Status, Subscriber
 from funnel.store.database import maybe_moment, maybe_seconds, moment, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from funnel.model import Step
     from funnel.store.database import Database
 
 #: CROSS JOIN keeps SQLite from starting with the people.
@@ -27,14 +28,56 @@ ONE = f"{WAITING} WHERE e.id = :id"
 
 
 class Waiting(NamedTuple):
-    """A way whose next step is due."""
+    """A way whose next step is due, as it is stored; a name for each column of the query."""
 
-    enrollment: Enrollment
-    subscriber: Subscriber
-    key: str  #: the canonical address; empty once erased
-    gap_days: int  #: the least number of days this person wants between two mails
-    mailed_at: datetime | None  #: when this person was last mailed on any way
-    had: frozenset[str]  #: the steps of this way that were dealt with
+    id: int
+    person: int
+    sequence: str
+    occasion: int
+    anchor: int
+    next_step: str | None
+    next_at: int | None
+    last_at: int | None
+    ended: str
+    email: str | None
+    status: str
+    zone: str
+    locale: str
+    created: int
+    name: str
+    source: str
+    confirmed: int | None
+    stopped: int | None
+    paused: int | None
+    email_key: str | None
+    gap_days: int
+    mailed_at: int | None  #: when this person was last mailed on any way
+    dealt_with: str | None
+
+    @property
+    def key(self) -> str:
+        """The canonical address; empty once erased."""
+        return self.email_key or ""
+
+    @property
+    def had(self) -> frozenset[str]:
+        """The steps of this way that were dealt with."""
+        return _names(self.dealt_with)
+
+    def due(self, step: Step, *, suppressed: bool) -> Due:
+        """Return it with its step, and all else that a decision needs."""
+        way = Enrollment(
+            self.id, self.person, self.sequence, self.occasion, moment(self.anchor), self.next_step,
+            maybe_moment(self.next_at), maybe_moment(self.last_at), self.ended,
+        )  # fmt: skip
+        person = Subscriber(
+            self.person, self.email or "", STATUS[self.status], self.zone, self.locale, moment(self.created), self.name,
+            self.source, maybe_moment(self.confirmed), maybe_moment(self.stopped), maybe_moment(self.paused),
+        )  # fmt: skip
+        return Due(
+            way, person, step, suppressed, None, 0, None, self.key, self.gap_days, maybe_moment(self.mailed_at),
+            _names(self.dealt_with),
+        )  # fmt: skip
 
 
 class Claimed(NamedTuple):
@@ -53,32 +96,13 @@ class Claimed(NamedTuple):
 
 def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
     """Return at most ``limit`` ways whose next step is due, the longest waiting first."""
-    return [_waiting(*row) for row in db.tuples(DUE, {"now": seconds(now), "limit": limit})]
+    return list(map(Waiting._make, db.tuples(DUE, {"now": seconds(now), "limit": limit})))
 
 
 def one(db: Database, enrollment_id: int) -> Waiting:
     """Return one way, whether its next step is due or not; it must be there."""
-    [row] = db.all(ONE, {"id": enrollment_id})
-    return _waiting(*row)
-
-
-def _waiting(  # noqa: PLR0917 - the columns of one row
-    way: int, person: int, sequence: str, occasion: int, anchor: int, step: str | None, at: int | None,
-    last: int | None, ended: str, email: str | None, status: str, zone: str, locale: str, created: int, name: str,
-    source: str, confirmed: int | None, stopped: int | None, paused: int | None, key: str | None, gap_days: int,
-    mailed: int | None, had: str | None,
-) -> Waiting:  # fmt: skip
-    return Waiting(
-        Enrollment(way, person, sequence, occasion, moment(anchor), step, maybe_moment(at), maybe_moment(last), ended),
-        Subscriber(
-            person, email or "", STATUS[status], zone, locale, moment(created), name, source, maybe_moment(confirmed),
-            maybe_moment(stopped), maybe_moment(paused),
-        ),
-        key or "",
-        gap_days,
-        maybe_moment(mailed),
-        _names(had),
-    )  # fmt: skip
+    [row] = db.tuples(ONE, {"id": enrollment_id})
+    return Waiting._make(row)
 
 
 @lru_cache(maxsize=256)
@@ -109,17 +133,11 @@ def claim(db: Database, claims: Sequence[Claimed], *, now: datetime, run_id: int
     )
 
 
-class Sent(NamedTuple):
-    """One mail that the server took, to be written down."""
+def sent(db: Database, mails: Sequence[tuple[int, str, str, int]]) -> None:
+    """Record that claimed mails were taken: when, the server's words, the mail's version, and which mailing.
 
-    finished_at: int
-    reply: str
-    version: str
-    mailing_id: int
-
-
-def sent(db: Database, mails: Sequence[Sent]) -> None:
-    """Record that these claimed mails were taken; in the caller's transaction."""
+    In the caller's transaction.
+    """
     db.many(
         """UPDATE mailing SET status = 'sent', finished_at = ?, reply = ?, version = ?
             WHERE id = ? AND status = 'sending'""",

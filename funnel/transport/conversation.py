@@ -154,15 +154,15 @@ class Conversation:
         """
         self.coming, self._refusal = mail, None
         sender, recipient = _parameters(mail, self.offers)
-        lines = (f"MAIL FROM:<{mail.sender}>{sender}\r\n", f"RCPT TO:<{mail.recipient}>{recipient}\r\n", "DATA\r\n")
+        lines = f"MAIL FROM:<{mail.sender}>{sender}\r\nRCPT TO:<{mail.recipient}>{recipient}\r\nDATA\r\n"
         if self._unclean:
             self._todo.append(("rset", b"RSET\r\n"))
             self._unclean = False
         elif self.offers.pipelining:
             self._awaited += ENVELOPE
-            self.out.append("".join(lines).encode("ascii"))
+            self.out.append(lines.encode("ascii"))
             return
-        self._todo += [(stage, line.encode("ascii")) for stage, line in zip(ENVELOPE, lines, strict=True)]
+        self._todo += zip(ENVELOPE, lines.encode("ascii").splitlines(keepends=True), strict=True)
         self._speak()
 
     def _speak(self) -> None:

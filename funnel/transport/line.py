@@ -83,8 +83,10 @@ class Line:
         out, sent = self.talk.out.copy(), 0
         self.talk.out.clear()
         if self._gathers and not self._left:
-            with suppress(*WOULD_BLOCK):
+            try:
                 sent = self.sock.sendmsg(out)
+            except WOULD_BLOCK:
+                sent = 0
             if sent == sum(map(len, out)):
                 return
         self._left = memoryview(b"".join((self._left, *out)))[sent:]
