@@ -91,7 +91,7 @@ MUTATIONS = (
         ("tests/store/test_functions.py::test_a_step_is_claimed_once",),
     ),
     Mutation(
-        "the lock is ignored", "keeping/guard.py", "raise refusal or RunActiveError() from None", "pass",
+        "the lock is ignored", "store/lock.py", "raise refusal or RunActiveError() from None", "pass",
         (f"{RUN}::test_two_runs_at_once_do_not_both_send",),
     ),
     Mutation(

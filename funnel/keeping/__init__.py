@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from funnel.keeping.backup import Contents, back_up, note
-from funnel.keeping.guard import Guard, alone, trouble
+from funnel.keeping.guard import Guard, trouble
 from funnel.keeping.restore import Restored, restore
 from funnel.keeping.resume import Resumed, resume
 
-__all__ = ["Contents", "Guard", "Restored", "Resumed", "alone", "back_up", "note", "restore", "resume", "trouble"]
+__all__ = ["Contents", "Guard", "Restored", "Resumed", "back_up", "note", "restore", "resume", "trouble"]

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import socket
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from funnel.errors import ElsewhereError, RunActiveError, SealError, StoreBusyError
+from funnel.errors import ElsewhereError, SealError
 from funnel.model import MailingStatus
 from funnel.store import events, ledger, runs, seal
 from funnel.store.database import moment, seconds
 from funnel.store.ledger import Batch, Ended, Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from datetime import datetime
-    from pathlib import Path
 
-    from funnel.errors import FunnelError
     from funnel.store.database import Database
     from funnel.store.ledger import Stand
     from funnel.store.seal import Seal
@@ -31,28 +27,6 @@ LEASE = timedelta(minutes=15)
 WHAT_TO_DO = "Nothing was sent. Run “funnel restore --resume” to see what is known, and to let sending go on."
 #: A mail that a run claimed: mailing, enrollment, sequence, step.
 Claimed = tuple[int, int, str, str]
-
-
-def sending() -> StoreBusyError:
-    """Return why a database cannot be changed as a whole just now."""
-    return StoreBusyError("A run is sending from this database; nothing was changed. Try again in a moment.")
-
-
-@contextlib.contextmanager
-def alone(path: Path, refusal: FunnelError | None = None) -> Iterator[None]:
-    """Hold the lock of a database's one sender; the kernel gives it back however that ends (F-9, F-10).
-
-    Raises ``refusal``, or RunActiveError, while a run has it.
-    """
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise refusal or RunActiveError() from None
-        yield
-    finally:
-        os.close(handle)
 
 
 class Guard:

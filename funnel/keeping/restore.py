@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from funnel import gifts
 from funnel.errors import BackupError
 from funnel.keeping.backup import Contents, contents_of
-from funnel.keeping.guard import alone, sending
 from funnel.keeping.history import history
 from funnel.keeping.stops import Stops, take_off_again
 from funnel.store import copies, ledger, runs, seal
 from funnel.store.database import open_database, seconds
+from funnel.store.lock import alone, sending
 
 if TYPE_CHECKING:
     from datetime import datetime

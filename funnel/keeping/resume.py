@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from funnel import enroll, gifts
-from funnel.keeping.guard import alone, sending, trouble
+from funnel.keeping.guard import trouble
 from funnel.keeping.history import NOT, SENT, history
 from funnel.keeping.stops import Stops, take_off_again
 from funnel.model import Kind, MailingStatus, Step
 from funnel.store import enrollments, ledger, mailings, seal, settling, subscribers
 from funnel.store import gifts as gift_rows
 from funnel.store.database import moment, seconds
+from funnel.store.lock import alone, sending
 from funnel.store.seal import Seal
 
 if TYPE_CHECKING:

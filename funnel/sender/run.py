@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from funnel import enroll, feedback, gifts, policy, signup
 from funnel.errors import ContentError, TransportError
-from funnel.keeping import alone
 from funnel.model import (
     Delivery,
     Due,
@@ -35,6 +34,7 @@ from funnel.sender.journal import Journal, Stage
 from funnel.store import enrollments, mailings, queue, runs, subscribers
 from funnel.store import gifts as gift_rows
 from funnel.store.database import seconds
+from funnel.store.lock import alone
 from funnel.transport import UnsentError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -228,9 +228,20 @@ def _prepare(db: Database, *, create: bool, readonly: bool) -> None:
         )
     if readonly:
         raise StoreError(f"{db.path.name} was made by an older version; run any writing command once to update it.")
+    _bring_up_to_date(db.path)
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """Migrate a database, while no run of the version before can be at work in it (F-58)."""
+    from funnel.store.lock import alone, lock_of
     from funnel.store.migrations import migrate
 
-    migrate(db.path)
+    busy = StoreBusyError(
+        f"A run of an older version is sending from {path.name}, which this version first has to bring up to date; "
+        "nothing was changed. Try again when that run has ended."
+    )
+    with alone(path, busy) if lock_of(path).exists() else nullcontext():
+        migrate(path)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ import pytest
 
 from funnel.errors import SealError, StoreBusyError
 from funnel.keeping import Guard, back_up, restore
-from funnel.keeping.guard import alone
 from funnel.model import MailingStatus, Status
 from funnel.report import make_report
 from funnel.store import ledger, seal, settling
+from funnel.store.lock import alone
 from tests.keeping.kit import ANN, BEN, CLEO, Shop
 from tests.kit import confirm, sign_up
 

@@ -12,6 +12,7 @@ import pytest
 from funnel.errors import StoreBusyError, StoreError
 from funnel.store import database, tick
 from funnel.store.database import Database, open_database
+from funnel.store.lock import alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,6 +117,20 @@ def test_an_older_version_is_not_updated_by_who_only_reads(path: Path) -> None:
     version(0)(path)
     with pytest.raises(StoreError, match=r"made by an older version; run any writing command"):
         open_database(path, readonly=True)
+
+
+def test_nothing_is_brought_up_to_date_under_a_run_of_the_version_before(path: Path) -> None:
+    """F-58: its statements are about tables as they were; cron's next minute does it."""
+    version(0)(path)
+    before = path.read_bytes()
+    with alone(path), pytest.raises(StoreBusyError, match=r"older version is sending.*Try again when") as raised:
+        open_database(path)
+
+    assert raised.value.exit_code == 75
+    assert path.read_bytes() == before
+
+    with open_database(path) as db:
+        assert db.value("PRAGMA user_version") == tick.SCHEMA_VERSION
 
 
 def test_a_locked_file_says_so_and_asks_to_come_back(path: Path, held: sqlite3.Connection) -> None:
