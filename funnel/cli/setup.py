@@ -93,9 +93,11 @@ def serve_command(*, listen: str | None, sending: bool) -> int:
     from funnel.web import serve
 
     funnel = the_funnel()
-    say(f"Serving {funnel.config.site.base_url} on {listen or funnel.config.site.listen}; stop with Ctrl+C.")
     with sender_beside(str(funnel.config.file)) if sending else nullcontext():
-        serve(funnel, listen=listen)
+        serve(
+            funnel, listen=listen,
+            ready=lambda where: say(f"Serving {funnel.config.site.base_url} on {where}; stop with Ctrl+C."),
+        )  # fmt: skip
     return 0
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flask import Flask
 
     from funnel.app import Funnel
@@ -29,9 +31,15 @@ def make_server(funnel: Funnel, *, listen: str | None = None) -> Any:
     return make(funnel, listen or funnel.config.site.listen)
 
 
-def serve(funnel: Funnel, *, listen: str | None = None) -> None:
-    """Serve the pages until interrupted; raises ConfigError or StoreError when that cannot start."""
+def serve(funnel: Funnel, *, listen: str | None = None, ready: Callable[[str], None]) -> None:
+    """Serve the pages until interrupted; raises ConfigError or StoreError when that cannot start.
+
+    ``ready`` is told where it listens, as soon as it does.
+    """
+    from funnel.web.server import where
+
     server = make_server(funnel, listen=listen)
+    ready(where(server))
     try:
         server.run()
     finally:

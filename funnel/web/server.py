@@ -88,6 +88,12 @@ def make_server(funnel: Funnel, listen: str) -> Any:
     return server
 
 
+def where(server: Any) -> str:
+    """Return the addresses that a server listens on, with the ports it really has."""
+    several = getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)]
+    return " ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in several)
+
+
 def _share_commits(funnel: Funnel, server: Any) -> None:
     """Let sign-ups that arrive together share a commit, until the server is closed."""
     writer, close = Together(funnel.session, funnel.database_path), server.close

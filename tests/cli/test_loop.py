@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,6 +18,7 @@ from funnel.cli import loop
 from funnel.errors import RunActiveError, TransportError
 from funnel.store import runs
 from tests.cli.shell import ANN, Shell
+from tests.kit import sign_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,6 +132,37 @@ def test_a_real_loop_sends_what_comes_and_ends_when_told(shell: Shell) -> None:
 
     assert running.returncode == 0
     assert "sent." in said
+
+
+def test_settings_spoilt_in_service_are_refused_by_who_starts_only(shell: Shell) -> None:
+    """F-57: the pages go on with what they know, the loop says what is wrong and lives; mended, all is well."""
+    command = [COMMAND, "serve", "--listen", "127.0.0.1:0"]
+    settings = shell.folder / "funnel.toml"
+    good, known = settings.read_text("utf-8"), shell.funnel
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as serving,
+        subprocess.Popen([COMMAND, "send", "--loop"], stderr=subprocess.PIPE, text=True) as looping,
+    ):
+        try:
+            assert serving.stdout
+            assert looping.stderr
+            port = serving.stdout.readline().partition(" on 127.0.0.1:")[2].split(";")[0]
+            settings.write_text(good + "\nx = [\n", "utf-8")
+            sign_up(known, ANN)
+            assert "funnel.toml is not valid TOML" in looping.stderr.readline()
+            with urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as page:
+                assert page.status == 200
+            assert shell("send").code == 2
+            assert (mails(), looping.poll()) == (0, None)
+
+            settings.write_text(good, "utf-8")
+            assert shell("send").code == 0
+            assert mails() == 1
+            looping.send_signal(signal.SIGTERM)
+            assert looping.wait(timeout=PATIENCE) == 0
+        finally:
+            serving.kill()
+            looping.kill()
 
 
 def test_the_server_can_send_too_and_takes_the_sender_with_it(shell: Shell) -> None:

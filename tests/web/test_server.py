@@ -16,6 +16,7 @@ from funnel.config import load_config
 from funnel.errors import ConfigError, StoreError
 from funnel.model import Status
 from funnel.web import create_app, make_server, serve
+from funnel.web.server import where
 from tests.kit import kept_port
 from tests.web.shop import PDF, TOML, Shop, make_shop, running
 
@@ -37,6 +38,19 @@ def served(shop: Shop) -> Iterator[int]:
 def port(shop: Shop) -> Iterator[int]:
     with served(shop) as port:
         yield port
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:0 127.0.0.2:0"])
+def test_where_a_server_listens_is_told_with_the_ports_it_has(shop: Shop, listen: str) -> None:
+    server = make_server(shop.funnel, listen=listen)
+    try:
+        told = where(server).split()
+        assert [place.partition(":")[0] for place in told] == [place.partition(":")[0] for place in listen.split()]
+        for place in told:
+            host, _, port = place.partition(":")
+            socket.create_connection((host, int(port)), timeout=20).close()
+    finally:
+        server.close()
 
 
 def raw(port: int, request: bytes) -> bytes:
@@ -152,8 +166,10 @@ def test_a_forged_header_does_not_pass_the_socket(shop: Shop, port: int) -> None
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_port_that_is_taken_is_said(shop: Shop, port: int) -> None:
+    told: list[str] = []
     with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1:{port}"):
-        serve(shop.funnel, listen=f"127.0.0.1:{port}")
+        serve(shop.funnel, listen=f"127.0.0.1:{port}", ready=told.append)
+    assert told == []
     gc.collect()  # waitress leaves the socket it could not bind to the garbage collector
 
 
