@@ -90,6 +90,12 @@ class ElsewhereError(FunnelError):
     exit_code = 75
 
 
+class OutOfMemoryError(FunnelError):
+    """This machine has no memory left for that; nothing is half done. Free some, and try again."""
+
+    exit_code = 75
+
+
 class RunActiveError(FunnelError):
     """Another run is sending at this moment; nothing to do."""
 

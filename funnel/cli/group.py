@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from funnel import __version__
-from funnel.errors import FunnelError
+from funnel.errors import FunnelError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,8 +94,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = group.main(args=list(arguments), prog_name="funnel", standalone_mode=False)
     except FunnelError as error:
-        complain(f"{'Error: ' if error.exit_code else ''}{error}")
-        return error.exit_code
+        return _told(error)
+    except MemoryError:
+        return _told(OutOfMemoryError())
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2
@@ -115,6 +116,11 @@ def run(arguments: Sequence[str]) -> int:
         complain(f"Error: {why}.")
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _told(error: FunnelError) -> int:
+    complain(f"{'Error: ' if error.exit_code else ''}{error}")
+    return error.exit_code
 
 
 def _speak_utf8() -> None:

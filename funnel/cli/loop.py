@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from funnel.cli.telling import tell
-from funnel.errors import FunnelError, RunActiveError
+from funnel.errors import FunnelError, OutOfMemoryError, RunActiveError
 from funnel.store import enrollments, runs
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ def _drained(drain: Callable[[], int]) -> bool:
         return drain() == 0
     except RunActiveError:
         return True
-    except FunnelError as error:
-        tell(f"Error: {error}", err=True)
+    except (FunnelError, MemoryError) as error:
+        tell(f"Error: {OutOfMemoryError() if isinstance(error, MemoryError) else error}", err=True)
         return False
 
 

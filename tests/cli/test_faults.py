@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from funnel.compose.letters import Composer
 from funnel.store import database
 from tests.cli.shell import ANN, Shell, commands
 
@@ -254,3 +255,19 @@ def test_an_article_that_is_no_text_is_told(shop: Shell) -> None:
 
     assert done.code == 1
     assert "picture.md is not a text file; save it as UTF-8 text" in done.err
+
+
+def test_a_machine_without_memory_is_one_sentence(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F-56: exit code 75, as for all that is better tried again."""
+    shell.ask()
+
+    def short(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Composer, "render", short)
+        done = shell("send")
+    assert (done.code, done.err.count("\n")) == (75, 1)
+    assert done.err.startswith("Error: This machine has no memory left for that;")
+
+    assert shell("send").out == "1 sent.\n"

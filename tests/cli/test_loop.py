@@ -83,6 +83,19 @@ def test_it_rests_after_a_fault_and_tells_it_once_a_try(shell: Shell, capsys: py
     assert capsys.readouterr().err == "Error: The mail server cannot be reached.\n"
 
 
+def test_a_loop_without_memory_says_so_and_lives_on(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    """F-56."""
+    shell.ask()
+
+    def short() -> int:
+        raise MemoryError
+
+    looks = Looks(2)
+    assert loop.keep_sending(shell.funnel, short, looks, beside=False) == 0
+    assert looks.rests == [loop.REST, loop.LOOK]
+    assert "no memory left" in capsys.readouterr().err
+
+
 def test_another_run_at_work_is_no_fault(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     shell.ask()
 

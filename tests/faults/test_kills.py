@@ -35,6 +35,7 @@ pytestmark = pytest.mark.usefixtures("strace")
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_a_killed_command_is_done_or_not_done_and_can_be_done_again(stage: Stage, row: Row) -> None:
+    """F-2, F-3, F-5: what each row asks afterwards is in tests/faults/sweep.py."""
     case = make_sample(row, stage)
 
     assert case.before != case.after

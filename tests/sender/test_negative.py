@@ -124,7 +124,7 @@ def test_a_mail_that_was_put_off_keeps_its_distance_to_one_of_another_way(
 def test_a_second_try_sends_the_words_of_the_first_also_when_they_were_changed(
     funnel: Funnel, out: MemoryTransport, clock: Clock
 ) -> None:
-    """MSG-6: the same Message-ID never stands over two different mails."""
+    """MSG-6, F-48: the same Message-ID never stands over two different mails."""
     sign_up(funnel, ANN)
     out.answer(ANN, BUSY)
     assert words(run(funnel)) == [("confirm", "deferred")]

@@ -23,11 +23,11 @@ from funnel.transport.smtp import SmtpTransport
 from tests.kit import Clock, confirm, make_funnel, sign_up
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from pathlib import Path
 
     from funnel.app import Funnel
-    from funnel.model import Outcome, Outgoing, Reply
+    from funnel.model import Due, Outcome, Outgoing, Reply
 
 NOON = datetime(2026, 6, 1, 17, 0, tzinfo=UTC)  # midday in Chicago
 ANN, BEN = "ann@mail.example", "ben@mail.example"
@@ -145,6 +145,19 @@ def test_an_address_that_does_not_exist_stops_that_person_only(funnel: Funnel, s
     assert sorted(words(run(funnel))) == [("confirm", "failed"), ("confirm", "sent")]
     assert status_of(funnel, ANN) is Status.BOUNCED
     assert status_of(funnel, BEN) is Status.PENDING
+
+
+@pytest.mark.parametrize("reply", ["552 5.2.2 mailbox full", "550 5.2.2 user over quota"])
+def test_a_full_mailbox_is_no_dead_one(funnel: Funnel, server: MailServer, reply: str) -> None:
+    """F-27: the mail has failed, and nobody is suppressed for it; 5.7.x is about us."""
+    server.answer("rcpt", reply, to=ANN)
+    sign_up(funnel, ANN)
+    sign_up(funnel, BEN)
+
+    assert sorted(words(run(funnel))) == [("confirm", "failed"), ("confirm", "sent")]
+    assert status_of(funnel, ANN) is Status.PENDING
+    with funnel.session() as db:
+        assert events.suppressions(db) == {}
 
 
 @pytest.mark.parametrize(
@@ -488,6 +501,33 @@ def test_a_mail_that_cannot_be_written_waits_for_somebody_to_mend_it(
     clock.tick(minutes=6)
     assert words(run(funnel)) == [("confirm", "sent")]
     assert sorted(message.recipient for message in server.ledger) == [ANN, BEN, "cy@mail.example"]
+
+
+def test_without_memory_a_run_ends_as_if_killed_and_the_next_one_sends_the_rest(
+    funnel: Funnel, server: MailServer
+) -> None:
+    """F-56: nobody is left out, nobody gets it twice, nobody's try is used up."""
+    people = [ANN, BEN, "cy@mail.example"]
+    for email in people:
+        sign_up(funnel, email)
+    with funnel.session() as db:
+        sender = funnel.sender(db)
+        fields_of = sender.fields_of
+
+        def short_of(due: Due, now: datetime, wanted: frozenset[str]) -> tuple[Mapping[str, object], ...]:
+            if due.subscriber.email == BEN:
+                raise MemoryError
+            return fields_of(due, now, wanted)
+
+        sender.fields_of = short_of  # type: ignore[assignment]
+        with pytest.raises(MemoryError):
+            list(sender.send_due())
+
+    run(funnel)
+    assert sorted(message.recipient for message in server.ledger) == people
+    with funnel.session() as db:
+        assert {the_mailing(funnel, n).status for n in (1, 2, 3)} == {MailingStatus.SENT}
+        assert db.value("SELECT max(attempts) FROM mailing") == 1
 
 
 def test_a_mail_that_nobody_can_get_stops_the_run(funnel: Funnel, server: MailServer, clock: Clock) -> None:

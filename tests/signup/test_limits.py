@@ -197,3 +197,27 @@ def test_no_window_ever_holds_more_than_its_limit(steps: list[int]) -> None:
     for limit in EACH["signup"]:
         windows = [int(at.timestamp()) // limit.seconds for at in let_in]
         assert max(windows.count(window) for window in windows) <= limit.most
+
+
+@pytest.mark.parametrize(
+    ("email", "ip", "mails"),
+    [
+        ("p{}@mail.example", IP, 5),  # one visitor, many addresses
+        ("ann@mail.example", "198.51.{}.{}", 1),  # many visitors, one address
+        ("p{}@mail.example", "198.51.{}.{}", 1000),  # many of both: everybody's limit
+    ],
+)
+def test_a_flood_of_requests_makes_few_mails_and_leaves_little(funnel: Funnel, email: str, ip: str, mails: int) -> None:
+    """F-55: within one minute; what is left of those refused is a count a connection, for an hour at most."""
+    refused = 0
+    for n in range(1200):
+        try:
+            funnel.ask(Request(email=email.format(n), wording=WORDING, ip=ip.format(n // 250, n % 250)))
+        except TooManyError:
+            refused += 1
+
+    with funnel.session() as db:
+        assert db.value("SELECT count(*) FROM enrollment WHERE sequence = 'confirm'") == mails
+        assert db.value("SELECT count(*) FROM subscriber") == mails
+        assert db.value("SELECT count(*) FROM quota") <= 3 * 1200
+    assert refused == {5: 1195, 1: 200, 1000: 200}[mails]

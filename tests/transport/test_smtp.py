@@ -334,6 +334,23 @@ def test_with_a_certificate_we_trust_user_and_password_go_encrypted(
     assert secrets_in(server.log)
 
 
+def test_what_somebody_slips_in_behind_starttls_counts_for_nothing(
+    server: MailServer, certificate: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """F-22: said in the clear, it would be taken for the encrypted answers to what we say next."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    server.certificate, server.users["clinic"] = certificate, PASSWORD
+    server.answer("starttls", "220 go ahead\r\n250-mail.example\r\n250-PIPELINING\r\n250 AUTH PLAIN\r\n535 no")
+    with logging_in(server, "starttls") as transport:
+        reply = transport.deliver(Outgoing(1, SENDER, ANN, MESSAGE))
+        offers = transport.lines[0].talk.offers
+
+    assert reply.delivery is Delivery.ACCEPTED
+    assert not offers.pipelining
+    verbs = [line.split()[0].upper() for line in server.log]
+    assert verbs[verbs.index("STARTTLS") :][:3] == ["STARTTLS", "EHLO", "AUTH"]
+
+
 def test_a_wrong_password_is_told_without_telling_it(server: MailServer) -> None:
     """F-23."""
     server.users["clinic"] = PASSWORD
