@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from funnel.guide import Built, GuideSettings
     from funnel.sender import Sender
     from funnel.store.together import Together
+    from funnel.tokens import Keys
     from funnel.transport import Transport
 
 #: A page's button works from one second after the page was shown, for a day (BOT-2).
@@ -59,6 +60,7 @@ class Funnel:
         self.config = config
         self.clock = clock
         self._transport = transport
+        self._keys_fit = False
         #: Set by the server: then sign-ups that arrive together share one commit.
         self.writer: Together | None = None
 
@@ -79,7 +81,12 @@ class Funnel:
     @cached_property
     def context(self) -> Context:
         """Return what the use cases need to know."""
-        return Context(self.config, load_keys(self.config), self.library.sequences, self.config.calendar)
+        return Context(self.config, self.keys, self.library.sequences, self.config.calendar)
+
+    @cached_property
+    def keys(self) -> Keys:
+        """Return the keys of its links and hashes; raises ConfigError."""
+        return load_keys(self.config)
 
     @cached_property
     def links(self) -> Links:
@@ -114,12 +121,21 @@ class Funnel:
 
     @contextmanager
     def session(self, *, readonly: bool = False) -> Iterator[Database]:
-        """Open the database for a block; raises StoreError when it cannot be used."""
+        """Open the database for a block; raises StoreError when it cannot be used, KeysError with keys not its own."""
         db = open_database(self.database_path, readonly=readonly)
         try:
+            if not (readonly or self._keys_fit):
+                self._check_keys(db)
             yield db
         finally:
             db.close()
+
+    def _check_keys(self, db: Database) -> None:
+        """Ask once whether these are the database's own keys."""
+        from funnel.keeping import check_keys
+
+        check_keys(db, self.keys)
+        self._keys_fit = True
 
     # --- what a mail may say about a person ----------------------------------------------------
 

@@ -62,6 +62,10 @@ class SealError(FunnelError):
     """This database is not in step with what was sent; run “funnel restore --resume”."""
 
 
+class KeysError(FunnelError):
+    """These are not the keys this database was made with."""
+
+
 class BackupError(FunnelError):
     """This backup cannot be made or used."""
 

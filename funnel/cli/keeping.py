@@ -78,18 +78,26 @@ def _held(contents: Contents) -> str:
 @click.option(
     "--nothing-since", is_flag=True, help="With --resume: you know that no mail went out since the copy was made."
 )
+@click.option("--new-keys", is_flag=True, help="Go on with other keys, because those of the database are lost.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def restore_command(file: Path | None, *, resuming: bool, nothing_since: bool, yes: bool) -> int:
+def restore_command(file: Path | None, *, resuming: bool, nothing_since: bool, new_keys: bool, yes: bool) -> int:
     """Put the backup FILE in the place of the database. Sending then waits until you say --resume.
 
     The replaced database is kept beside it. Who left since the backup is taken off again, as the send journal
     (funnel.db.sent) knows. --resume shows what went out since and asks; what went out is recorded as sent, and what
     nobody knows is held (funnel outbox list). Stop “funnel serve” first.
 
+    A database is not used with other keys than its own. If those are lost for good, --new-keys lets it go on: who
+    left stays off, but whom you blocked and who was forgotten cannot be known any more.
+
     \b
     Example:  funnel restore /mnt/backups/funnel-2027-01-15.db
               funnel restore --resume
     """
+    if new_keys:
+        if file is not None or resuming:
+            raise click.UsageError("--new-keys goes alone.")
+        return _with_new_keys(the_funnel(), yes=yes)
     if file is None and not resuming:
         raise click.UsageError("Name a backup, or say --resume.")
     if nothing_since and not resuming:
@@ -99,6 +107,26 @@ def restore_command(file: Path | None, *, resuming: bool, nothing_since: bool, y
         _restore(funnel, file, yes=yes)
     if resuming:
         _resume(funnel, nothing_since=nothing_since, yes=yes)
+    return 0
+
+
+def _with_new_keys(funnel: Funnel, *, yes: bool) -> int:
+    from funnel.keeping import take_new_keys
+
+    if not yes:
+        say("Links in mails already sent stop working, and nobody will know whom you blocked, or who asked to be")
+        say("forgotten, unless the old keys come back.")
+        click.confirm("Go on with the keys that are there now?", abort=True)
+    done = take_new_keys(funnel.database_path, funnel.context, funnel.clock())
+    if done is None:
+        say("These are the database’s own keys; nothing was changed.")
+        return 0
+    stay = many(done.stopped, "person who left stays off", "people who left stay off")
+    keep = many(done.gifts, "gift is still its holder’s", "gifts are still their holders’")
+    say(f"Taken: {stay}, {keep}.")
+    if done.unknown:
+        lost = many(done.unknown, "address that gets no mail is", "addresses that get no mail are")
+        say(f"{lost} not known any more: import no list that may name such people.")
     return 0
 
 

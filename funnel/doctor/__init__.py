@@ -21,7 +21,7 @@ from funnel.doctor.running import check_running
 from funnel.doctor.server import check_server, no_server
 from funnel.doctor.web import ask, check_web
 from funnel.errors import FunnelError
-from funnel.keeping import trouble
+from funnel.keeping import fit, trouble
 from funnel.store.health import health
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from funnel.app import Funnel
+    from funnel.store.database import Database
 
 __all__ = ["Finding", "State", "examine", "inspect_mail"]
 
@@ -85,15 +86,25 @@ def _own(funnel: Funnel) -> Iterator[Finding]:
 def _store(funnel: Funnel, now: datetime) -> Iterator[Finding]:
     try:
         with funnel.session(readonly=True) as db:
-            found, held_back = health(db), trouble(db)
+            found, held_back, ours = health(db), trouble(db), _keys_fit(funnel, db)
     except FunnelError as fault:
         yield error("database", str(fault), "")
         return
     yield from check_database(found, funnel.database_path.name)
     yield check_backup(found.last_backup, now)
+    if not ours:
+        yield error("keys", "They are not the keys this database was made with.", "Put the old ones back.")
     if held_back:
         yield error("sending", f"It is held back. {held_back}", "See “funnel restore --help”.")
     yield from check_running(found, now, timedelta(minutes=funnel.config.alerts.cron_silent_minutes))
+
+
+def _keys_fit(funnel: Funnel, db: Database) -> bool:
+    """Return whether the keys are the database's; that there are none is told elsewhere."""
+    try:
+        return fit(db, funnel.keys)
+    except FunnelError:
+        return True
 
 
 def _server(funnel: Funnel) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from funnel import gifts
 from funnel.errors import BackupError
 from funnel.keeping.backup import Contents, contents_of
 from funnel.keeping.history import history
+from funnel.keeping.keys import check_keys
 from funnel.keeping.stops import Stops, take_off_again
 from funnel.store import copies, ledger, runs, seal
 from funnel.store.database import open_database, seconds
@@ -61,6 +62,7 @@ def restore(database: Path, file: Path, ctx: Context, *, now: datetime) -> Resto
 def _brought_up_to_date(draft: Path, journal: Path, ctx: Context, now: datetime) -> Restored:
     """Take people off in the copy, give codes again, and mark it as restored; returns what that was."""
     with open_database(draft) as db:
+        check_keys(db, ctx.keys)
         known = seal.last_known(db)
         with db.transaction():
             past = history(journal, seal.read(db))

@@ -83,6 +83,12 @@ def expire(db: Database, now: datetime) -> int:
     ).rowcount
 
 
+def give_holder(db: Database, subscriber_id: int, holder: str) -> int:
+    """Let a person's gift be known by another hash; returns how many that are."""
+    sql = "UPDATE OR IGNORE gift SET holder = ? WHERE subscriber_id = ?"
+    return db.execute(sql, (holder, subscriber_id)).rowcount
+
+
 def forget(db: Database, subscriber_id: int) -> None:
     """Cut a gift loose from its person; the keyed holder hash stays, so nobody gets a second one.
 

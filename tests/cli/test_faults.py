@@ -155,7 +155,7 @@ FILES_ONLY),
     FILES_ONLY),
     "no keys": (move("funnel.secret"), 2, "There are no keys",
                 {*ALONE, *POPUP, "backup", "article draft", "article diff", "outbox list", "subscribers list",
-                 "subscribers export", "gift show", "gift status", "gift withdraw"}),
+                 "subscribers export", "gift show", "gift status"}),
 }  # fmt: skip
 
 

@@ -216,3 +216,21 @@ def test_a_mistake_is_one_sentence(shop: Shell, words: str, code: int, sentence:
     assert sentence in done.err
     assert done.code == code
     assert "Traceback" not in done.err
+
+
+def test_keys_that_are_not_the_databases_stop_all_but_reading(shop: Shell) -> None:
+    """F-52: each command says so in one sentence, and the way on when they are lost tells what it costs."""
+    shop.ask(BEN)
+    assert shop("subscribers", "unsubscribe", ANN).code == 0
+    Path("funnel.secret").write_text("77" * 32 + "\n", "ascii")
+    for words in (["send"], ["subscribers", "add", "cy@mail.example", "--proof", "desk"], ["gift", "redeem", "X"]):
+        done = shop(*words)
+        assert (done.code, done.err.count("\n")) == (1, 1)
+        assert "funnel restore --new-keys" in done.err
+    assert shop("report").code == 0
+    assert shop("restore", "--new-keys", "--resume").code == 2
+
+    done = shop("restore", "--new-keys", "--yes")
+    assert (done.code, done.out) == (0, "Taken: 1 person who left stays off, 1 gift is still its holder’s.\n")
+    assert shop("send").out == "1 sent.\n"
+    assert shop("restore", "--new-keys", "--yes").out == "These are the database’s own keys; nothing was changed.\n"

@@ -84,7 +84,10 @@ def test_a_journal_of_another_size_is_not_misread(tmp_path: Path) -> None:
 
 
 def test_a_run_killed_again_and_again_ends_well(stage: Stage) -> None:
-    """Each death leaves its doubts; none of them makes a third copy, or a second under hold."""
+    """Each death leaves its doubts; none of them makes a third copy, or a second under hold.
+
+    F-10: whoever dies leaves the lock to the next run.
+    """
     with a_scene(stage, HOLD) as scene, small_batches():
         for n in (2, 6):
             scene.run("send", program=SMALL, before=killing(Moment("recvfrom", n)))
