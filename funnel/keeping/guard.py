@@ -153,11 +153,9 @@ class Guard:
 
 def trouble(db: Database) -> str:
     """Return why sending is held back for this database, as one sentence, or nothing; writes nothing."""
-    sealed = seal.read(db)
-    journal = ledger.path_of(db.path)
-    if sealed is None and ledger.place_of(journal) is None:
+    if seal.never_sealed(db):
         return ""
-    return why_not(db, sealed, ledger.stand(journal))
+    return why_not(db, seal.read(db), ledger.stand(ledger.path_of(db.path)))
 
 
 def why_not(db: Database, sealed: Seal | None, stand: Stand | None) -> str:

@@ -187,6 +187,13 @@ def read(journal: Path) -> Iterator[Record]:
                 yield from (record for line in file if (record := parse(line)))
 
 
+def untouched(journal: Path) -> bool:
+    """Return whether a journal was begun, and knows of nothing that happened since."""
+    records = list(read(journal))
+    begun = any(isinstance(record, Mark) for record in records)
+    return begun and all(isinstance(r, Mark) or (isinstance(r, Act) and not r.number) for r in records)
+
+
 def given(journal: Path) -> dict[str, Given]:
     """Return what a journal knows of codes that were given, each by its hash."""
     return {record.code: record for record in read(journal) if isinstance(record, Given)}

@@ -107,11 +107,17 @@ def found(db: Database) -> Seal:
 
 
 def ensure(db: Database) -> Seal | None:
-    """Return the seal of a database, made now for one that has neither seal nor journal; None for an unsealed copy."""
-    sealed = read(db)
-    if sealed is None and ledger.place_of(ledger.path_of(db.path)) is None:
-        return found(db)
-    return sealed
+    """Return the seal of a database, made now for one that has none yet; None for an unsealed copy."""
+    return found(db) if never_sealed(db) else read(db)
+
+
+def never_sealed(db: Database) -> bool:
+    """Return whether a database is yet to be sealed, and no copy of one that was.
+
+    Its journal is begun right before: one that knows of nothing was left by a process killed in between.
+    """
+    journal = ledger.path_of(db.path)
+    return read(db) is None and (ledger.place_of(journal) is None or ledger.untouched(journal))
 
 
 def begin_journal(db: Database, mark: ledger.Mark) -> int:

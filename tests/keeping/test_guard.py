@@ -8,13 +8,14 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 
 from funnel.errors import ElsewhereError, SealError, StoreError
 from funnel.founding import found
 from funnel.keeping import Guard, trouble
-from funnel.store import ledger, runs, seal
+from funnel.store import events, ledger, runs, seal
 from funnel.store.database import open_database
 from tests.keeping.kit import ANN, BEN, CLEO, Shop
 from tests.kit import sign_up
@@ -368,6 +369,33 @@ def test_the_boot_of_a_machine_that_does_not_tell_is_empty(tmp_path: Path, monke
 
 
 # --- older databases ---------------------------------------------------------------------------
+
+
+def test_a_first_run_killed_between_journal_and_seal_is_no_matter(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F-1: it was held back, as a copy that knows less than its journal, though that knew of nothing."""
+    sign_up(shop.funnel, CLEO)
+    with shop.funnel.session() as db:
+        events.suppress(db, shop.funnel.context.hash_of(ANN), "blocked", shop.clock())
+    with monkeypatch.context() as patch:
+        patch.setattr(seal, "place", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            shop.send()
+    with shop.funnel.session(readonly=True) as db:
+        assert (seal.read(db), trouble(db)) == (None, "")
+    assert shop.journal.exists()
+
+    assert shop.send() == ["cleo confirm sent"]
+    assert the_seal(shop).places == (shop.journal.stat().st_ino,)
+
+
+def test_an_unsealed_copy_beside_a_journal_that_knows_of_a_stop_only_is_noticed(shop: Shop) -> None:
+    copy = shop.copy()
+    shop.send()
+    with shop.funnel.session() as db, db.transaction():
+        events.suppress(db, shop.funnel.context.hash_of(ANN), "blocked", shop.clock())
+    shop.put_back(copy)
+
+    refused(shop, "older than its send journal")
 
 
 def test_a_database_of_today_without_a_seal_is_sealed_with_those_who_left(shop: Shop) -> None:
