@@ -445,8 +445,8 @@ def load_keys(config: Config, environ: dict[str, str] | None = None) -> Keys:
         file = secret_file(config)
         if not file.exists():
             raise ConfigError(
-                f"There are no keys: {file.name} is missing. Run “funnel init”, restore it from your backup, "
-                "or set FUNNEL_SECRET. Without the old keys, links in mails already sent stop working."
+                f"There are no keys: {file.name} is missing. Put it back from where you keep a copy, or set "
+                "FUNNEL_SECRET. If it is lost for good, say “funnel restore --new-keys”."
             )
         given = _private_text(file)
     return parse_keys(given)

@@ -40,12 +40,12 @@ QUESTIONS = (
 def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
     """Return the settings of a new funnel in ``folder``, which works as it is.
 
-    Existing files are never written over: raises ConfigError when there is a funnel already, or
-    when an answer cannot work; then nothing is left behind.
+    Existing files are never written over: settings without a database are given one, and keys. Raises
+    ConfigError when there is a funnel already, or when an answer cannot work; then nothing is left behind.
     """
     settings = folder / "funnel.toml"
     if settings.exists():
-        raise ConfigError(f"There is a funnel in {folder} already; its funnel.toml was left as it is.")
+        return _completed(settings, answers)
     source = sample_folder()
     given = dict(answers or {})
     if "clinic.from_address" in given:  # the sample's desk is nobody else's
@@ -55,14 +55,27 @@ def found(folder: Path, answers: Mapping[str, str] | None = None) -> Config:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("emails", "guide"):
         _copy(source / name, folder / name)
-    _write_keys(secret_file(config))
-    with open_database(config.path(config.store.path), create=True) as db:
-        seal.ensure(db)
+    _begin_database(config)
     draft = folder / "funnel.toml.new"
     draft.write_text(text, "utf-8")
     draft.replace(settings)
     leave_note(str(settings), str(config.path(config.store.path)))
     return load_config(settings)
+
+
+def _completed(settings: Path, answers: Mapping[str, str] | None) -> Config:
+    """Give settings that came alone, as from version control, what never goes there."""
+    config = load_config(settings)
+    if answers or config.path(config.store.path).exists():
+        raise ConfigError(f"There is a funnel in {settings.parent} already; its funnel.toml was left as it is.")
+    _begin_database(config)
+    return config
+
+
+def _begin_database(config: Config) -> None:
+    write_keys(secret_file(config))
+    with open_database(config.path(config.store.path), create=True) as db:
+        seal.ensure(db)
 
 
 def _tried(text: str) -> Config:
@@ -87,7 +100,7 @@ def _copy(source: Path, folder: Path) -> None:
     half.replace(folder)
 
 
-def _write_keys(file: Path) -> None:
+def write_keys(file: Path) -> None:
     """Write a fresh signing key that only its owner can read; keys that are there are kept."""
     if file.exists():
         return

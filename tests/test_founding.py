@@ -61,6 +61,26 @@ def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
     assert files(tmp_path / "shop") == before
 
 
+def test_settings_that_came_alone_are_given_a_database_and_keys(tmp_path: Path) -> None:
+    """As from version control, where neither belongs; what is there stays as it is."""
+    first = found(tmp_path / "shop")
+    settings = (tmp_path / "shop" / "funnel.toml").read_bytes()
+    for gone in ("funnel.db", "funnel.db.sent", "funnel.secret"):
+        (tmp_path / "shop" / gone).unlink()
+
+    with pytest.raises(ConfigError, match="already"):
+        found(tmp_path / "shop", {"clinic.name": "Another"})
+    assert not (tmp_path / "shop" / "funnel.secret").exists()
+
+    assert found(tmp_path / "shop").clinic == first.clinic
+    assert len(load_keys(first).signing) == 1
+    assert (tmp_path / "shop" / "funnel.toml").read_bytes() == settings
+    with open_database(tmp_path / "shop" / "funnel.db") as db:
+        assert db.value("SELECT count(*) FROM subscriber") == 0
+    with pytest.raises(ConfigError, match="already"):
+        found(tmp_path / "shop")
+
+
 def test_half_a_copy_is_made_anew(tmp_path: Path) -> None:
     """F-5: the power failed while mails were copied."""
     (tmp_path / ".emails.new" / "series").mkdir(parents=True)

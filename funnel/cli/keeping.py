@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from funnel.cli.output import json_option, many, on_terminal, print_json, say, table, the_funnel
-from funnel.config import secret_file
+from funnel.config import read_secret, secret_file
 from funnel.errors import StoreError
 
 if TYPE_CHECKING:
@@ -111,12 +111,15 @@ def restore_command(file: Path | None, *, resuming: bool, nothing_since: bool, n
 
 
 def _with_new_keys(funnel: Funnel, *, yes: bool) -> int:
+    from funnel.founding import write_keys
     from funnel.keeping import take_new_keys
 
     if not yes:
         say("Links in mails already sent stop working, and nobody will know whom you blocked, or who asked to be")
-        say("forgotten, unless the old keys come back.")
-        click.confirm("Go on with the keys that are there now?", abort=True)
+        say("forgotten. If there are no keys, new ones are made.")
+        click.confirm("Go on without the old keys?", abort=True)
+    if read_secret("FUNNEL_SECRET") is None:
+        write_keys(secret_file(funnel.config))  # keys that are there are kept
     done = take_new_keys(funnel.database_path, funnel.context, funnel.clock())
     if done is None:
         say("These are the database’s own keys; nothing was changed.")

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 def init_command(folder: Path, *, defaults: bool, given: tuple[str, ...], no_guide: bool) -> int:
     """Make a new funnel in DIR: settings, keys, database, your own copy of the mails and the guide.
 
+    Where settings are but no database, as after a fresh checkout of your own, it makes database and keys only.
+
     \b
     Example:  funnel init shop --defaults
     """
     from funnel.founding import QUESTIONS, found
 
     answers = dict(_pair(item) for item in given)
-    if not defaults and on_terminal():
+    if not defaults and on_terminal() and not (folder / "funnel.toml").exists():
         say("A few questions; Enter keeps what stands in brackets, everything can be changed in funnel.toml later.")
         answers |= {key: click.prompt(text, default=answers.get(key, "")) for key, text in QUESTIONS}
         answers = {key: value for key, value in answers.items() if value}

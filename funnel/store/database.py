@@ -171,7 +171,10 @@ def open_database(path: Path, *, create: bool = False, readonly: bool = False) -
     if sqlite3.sqlite_version_info < MINIMUM_SQLITE:
         raise StoreError(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}.")
     if not create and not path.exists():
-        raise StoreError(f"There is no database {path.name} yet; run “funnel init” to make one.")
+        raise StoreError(
+            f"There is no database {path.name} yet; run “funnel init” to make one, or put a backup in its place with "
+            "“funnel restore”."
+        )
     if path.exists() and not path.is_file():
         raise StoreError(f"{path.name} is no file; name the database in [store] path.")
     with translated(path):

@@ -234,3 +234,15 @@ def test_keys_that_are_not_the_databases_stop_all_but_reading(shop: Shell) -> No
     assert (done.code, done.out) == (0, "Taken: 1 person who left stays off, 1 gift is still its holder’s.\n")
     assert shop("send").out == "1 sent.\n"
     assert shop("restore", "--new-keys", "--yes").out == "These are the database’s own keys; nothing was changed.\n"
+
+
+def test_keys_that_are_lost_are_made_anew(shop: Shell) -> None:
+    """There was no way to: “funnel init” refuses a folder with a funnel in it."""
+    Path("funnel.secret").unlink()
+    done = shop("send")
+    assert (done.code, "funnel restore --new-keys" in done.err) == (2, True)
+
+    assert shop("restore", "--new-keys", "--yes").code == 0
+    assert stat.S_IMODE(Path("funnel.secret").stat().st_mode) == 0o600
+    shop.ask(BEN)
+    assert shop("send").out == "1 sent.\n"
