@@ -35,12 +35,16 @@ def init_command(folder: Path, *, defaults: bool, given: tuple[str, ...], no_gui
     from funnel.founding import QUESTIONS, found
 
     answers = dict(_pair(item) for item in given)
-    if not defaults and on_terminal() and not (folder / "funnel.toml").exists():
+    alone = (folder / "funnel.toml").exists()
+    if not (defaults or alone) and on_terminal():
         say("A few questions; Enter keeps what stands in brackets, everything can be changed in funnel.toml later.")
         answers |= {key: click.prompt(text, default=answers.get(key, "")) for key, text in QUESTIONS}
         answers = {key: value for key, value in answers.items() if value}
     config = found(folder, answers)
-    say(f"A new funnel is in {folder}: funnel.toml, emails/, guide/, the database and its keys.")
+    if alone:
+        say(f"The funnel in {folder} has a new database and keys now; the rest is as it was.")
+    else:
+        say(f"A new funnel is in {folder}: funnel.toml, emails/, guide/, the database and its keys.")
     if not no_guide:
         funnel = Funnel(config)
         built = funnel.build_guide()

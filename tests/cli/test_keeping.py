@@ -246,3 +246,14 @@ def test_keys_that_are_lost_are_made_anew(shop: Shell) -> None:
     assert stat.S_IMODE(Path("funnel.secret").stat().st_mode) == 0o600
     shop.ask(BEN)
     assert shop("send").out == "1 sent.\n"
+
+
+def test_a_funnel_without_a_database_is_given_one(shop: Shell) -> None:
+    for name in ("funnel.db", "funnel.db.sent", "funnel.secret"):
+        Path(name).unlink()
+    assert shop("report").code != 0
+
+    done = shop("init", "--no-guide")
+    assert done.out.startswith("The funnel in . has a new database and keys now; the rest is as it was.\n")
+    shop.ask(BEN)
+    assert shop("send").out == "1 sent.\n"
