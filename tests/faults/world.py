@@ -134,8 +134,9 @@ class Scene:
 
     def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
         """Start a command of ours and return the process."""
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in jobs of a shell; what we start would inherit it
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:  # in jobs, under nohup; what we start would inherit it
+                signal.signal(number, signal.SIG_DFL)
         return subprocess.Popen(
             [*before, FUNNEL, *words], cwd=self.folder, env=environment(), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
