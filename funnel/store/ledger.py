@@ -188,10 +188,14 @@ def read(journal: Path) -> Iterator[Record]:
 
 
 def untouched(journal: Path) -> bool:
-    """Return whether a journal was begun, and knows of nothing that happened since."""
-    records = list(read(journal))
-    begun = any(isinstance(record, Mark) for record in records)
-    return begun and all(isinstance(r, Mark) or (isinstance(r, Act) and not r.number) for r in records)
+    """Return whether a journal is one just begun for the first time, which knows of nothing that happened."""
+    begun = False
+    for record in read(journal):
+        if isinstance(record, Mark) and (record.epoch, record.batch, record.acts) == (1, 0, 0):
+            begun = True
+        elif not isinstance(record, Act) or record.number:  # who was off by then is written there at once
+            return False
+    return begun
 
 
 def given(journal: Path) -> dict[str, Given]:

@@ -398,6 +398,19 @@ def test_an_unsealed_copy_beside_a_journal_that_knows_of_a_stop_only_is_noticed(
     refused(shop, "older than its send journal")
 
 
+def test_an_unsealed_copy_beside_the_rest_of_a_journal_is_noticed(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that was continued begins with how much went out, also when the older one was thrown away."""
+    copy = shop.copy()
+    monkeypatch.setattr("funnel.store.ledger.ROTATE_BYTES", 1)
+    shop.join(ANN)
+    shop.send()
+    ledger.older(shop.journal).unlink()
+    assert all(isinstance(record, ledger.Mark) for record in ledger.read(shop.journal))
+    shop.put_back(copy)
+
+    refused(shop, "older than its send journal")
+
+
 def test_a_database_of_today_without_a_seal_is_sealed_with_those_who_left(shop: Shop) -> None:
     """Whoever updates is surprised by nothing, and an older copy does not bring back who left before."""
     sign_up(shop.funnel, CLEO)
