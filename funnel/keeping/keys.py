@@ -53,10 +53,11 @@ def fit(db: Database, keys: Keys) -> bool:
 
 def check_keys(db: Database, keys: Keys) -> None:
     """Raise KeysError for a database that was made with other keys; one without a mark takes that of these."""
-    if not fit(db, keys):
+    known, mark = runs.get(db, MARK), mark_of(keys)
+    if known is None:
+        runs.put(db, MARK, mark)
+    elif known != mark:
         raise KeysError(WRONG)
-    if runs.get(db, MARK) is None:
-        runs.put(db, MARK, mark_of(keys))
 
 
 def take_new_keys(database: Path, ctx: Context, now: datetime) -> Renewed | None:
@@ -65,7 +66,7 @@ def take_new_keys(database: Path, ctx: Context, now: datetime) -> Renewed | None
     Everybody who stopped and is not forgotten stays off, everybody's gift stays theirs. The hashes of the
     forgotten and the blocked say nothing any more. Raises StoreBusyError while a run is at work.
     """
-    with alone(database, sending()), open_database(database) as db, db.transaction():
+    with open_database(database) as db, alone(database, sending()), db.transaction():
         if fit(db, ctx.keys):
             return None
         before, stopped, held = sum(events.suppressions(db).values()), 0, 0
