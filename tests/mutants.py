@@ -99,6 +99,11 @@ MUTATIONS = (
         'PRAGMA synchronous = FULL"', 'PRAGMA synchronous = NORMAL"',
         ("tests/store/test_opening.py::test_every_connection_is_strict",),
     ),
+    Mutation(
+        "tables change under a run", "store/database.py",
+        "with alone(path, busy) if lock_of(path).exists() else nullcontext():", "with nullcontext():",
+        ("tests/store/test_opening.py::test_nothing_is_brought_up_to_date_under_a_run_of_the_version_before",),
+    ),
     # --- what a dead run left
     Mutation(
         "what was started goes again without a word", "sender",
@@ -146,7 +151,16 @@ MUTATIONS = (
         "if stages is None or stages.get(claim.mailing_id) is Stage.STARTED:", "if stages is None:",
         (f"{RUN}::test_what_leaves_while_a_run_breaks_off_is_uncertain_and_not_given_back",),
     ),
+    Mutation(
+        "a journal that knows of mail counts as new", "store/ledger.py",
+        "(record.epoch, record.batch, record.acts) == (1, 0, 0)", "True",
+        ("tests/keeping/test_guard.py::test_an_unsealed_copy_beside_the_rest_of_a_journal_is_noticed",),
+    ),
     # --- whom nothing may reach
+    Mutation(
+        "other keys will do", "keeping/keys.py", "elif known != mark:", "elif False:",
+        ("tests/keeping/test_keys.py::test_with_other_keys_nothing_is_written",),
+    ),
     Mutation(
         "no last look before the wire", "sender",
         "            if stopped:", "            if False:",

@@ -87,7 +87,8 @@ class Stencil:
         self._pieces = [b""] * (2 * len(holes) + 1)
         self._pieces[::2] = [piece.encode("ascii") for piece in pieces[::3]]
         self._heads, self._texts, self._htmls = named["head"], named["text"], named["html"]
-        self._tokens = [(name, link.before, link.behind) for name in named["token"] for link in [_link(values[name])]]
+        links = [(name, _link(values[name])) for name in named["token"]]
+        self._tokens = [(name, link.before, link.behind) for name, link in links]
         kinds = [(place, name) for place in PLACES for name in named[place]]
         self._pick = itemgetter(*[kinds.index(hole) for hole in holes])
 

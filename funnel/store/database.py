@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from funnel.errors import StoreBusyError, StoreError
+from funnel.store.lock import alone, lock_of
 from funnel.store.tick import APPLICATION_ID, SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -236,7 +237,6 @@ def _prepare(db: Database, *, create: bool, readonly: bool) -> None:
 
 def _bring_up_to_date(path: Path) -> None:
     """Migrate a database, while no run of the version before can be at work in it (F-58)."""
-    from funnel.store.lock import alone, lock_of
     from funnel.store.migrations import migrate
 
     busy = StoreBusyError(

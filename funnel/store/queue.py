@@ -75,8 +75,8 @@ class Waiting(NamedTuple):
             self.source, maybe_moment(self.confirmed), maybe_moment(self.stopped), maybe_moment(self.paused),
         )  # fmt: skip
         return Due(
-            way, person, step, suppressed, None, 0, None, self.key, self.gap_days, maybe_moment(self.mailed_at),
-            _names(self.dealt_with),
+            way, person, step, suppressed, key=self.key, gap_days=self.gap_days,
+            mailed_at=maybe_moment(self.mailed_at), had=self.had,
         )  # fmt: skip
 
 
