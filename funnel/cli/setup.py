@@ -35,14 +35,14 @@ def init_command(folder: Path, *, defaults: bool, given: tuple[str, ...], no_gui
     from funnel.founding import QUESTIONS, found
 
     answers = dict(_pair(item) for item in given)
-    alone = (folder / "funnel.toml").exists()
-    if not (defaults or alone) and on_terminal():
+    known = (folder / "funnel.toml").exists()
+    if not (defaults or known) and on_terminal():
         say("A few questions; Enter keeps what stands in brackets, everything can be changed in funnel.toml later.")
         answers |= {key: click.prompt(text, default=answers.get(key, "")) for key, text in QUESTIONS}
         answers = {key: value for key, value in answers.items() if value}
     config = found(folder, answers)
-    if alone:
-        say(f"The funnel in {folder} has a new database and keys now; the rest is as it was.")
+    if known:
+        say(f"The funnel in {folder} has a new, empty database now, and keys; what was there is as it was.")
     else:
         say(f"A new funnel is in {folder}: funnel.toml, emails/, guide/, the database and its keys.")
     if not no_guide:

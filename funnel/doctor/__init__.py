@@ -93,7 +93,8 @@ def _store(funnel: Funnel, now: datetime) -> Iterator[Finding]:
     yield from check_database(found, funnel.database_path.name)
     yield check_backup(found.last_backup, now)
     if not ours:
-        yield error("keys", "They are not the keys this database was made with.", "Put the old ones back.")
+        fix = "Put the old ones back; if they are lost, see “funnel restore --help”."
+        yield error("keys", "They are not the keys this database was made with.", fix)
     if held_back:
         yield error("sending", f"It is held back. {held_back}", "See “funnel restore --help”.")
     yield from check_running(found, now, timedelta(minutes=funnel.config.alerts.cron_silent_minutes))

@@ -251,9 +251,9 @@ def test_keys_that_are_lost_are_made_anew(shop: Shell) -> None:
 def test_a_funnel_without_a_database_is_given_one(shop: Shell) -> None:
     for name in ("funnel.db", "funnel.db.sent", "funnel.secret"):
         Path(name).unlink()
-    assert shop("report").code != 0
+    assert "run “funnel init” to make one" in shop("report").err
 
     done = shop("init", "--no-guide")
-    assert done.out.startswith("The funnel in . has a new database and keys now; the rest is as it was.\n")
+    assert done.out.startswith("The funnel in . has a new, empty database now, and keys; what was there is as it was.")
     shop.ask(BEN)
     assert shop("send").out == "1 sent.\n"

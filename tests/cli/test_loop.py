@@ -23,6 +23,8 @@ from tests.kit import sign_up
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from funnel.app import Funnel
+
 COMMAND = str(Path(sys.executable).with_name("funnel"))
 PATIENCE = 60
 
@@ -48,6 +50,12 @@ def until(true: Callable[[], object]) -> None:
     while not true():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.02)
+
+
+def alive(funnel: Funnel) -> bool:
+    """Return whether a loop has said that it is there."""
+    with funnel.session(readonly=True) as db:
+        return runs.last_tick(db) is not None
 
 
 def mails() -> int:
@@ -160,6 +168,7 @@ def test_settings_spoilt_in_service_are_refused_by_who_starts_only(shell: Shell)
             assert serving.stdout
             assert looping.stderr
             port = serving.stdout.readline().partition(" on 127.0.0.1:")[2].split(";")[0]
+            until(lambda: alive(known))
             settings.write_text(good + "\nx = [\n", "utf-8")
             sign_up(known, ANN)
             assert "funnel.toml is not valid TOML" in looping.stderr.readline()

@@ -514,12 +514,14 @@ def test_without_memory_a_run_ends_as_if_killed_and_the_next_one_sends_the_rest(
         sender = funnel.sender(db)
         fields_of = sender.fields_of
 
-        def short_of(due: Due, now: datetime, wanted: frozenset[str]) -> tuple[Mapping[str, object], ...]:
+        def short_of(
+            due: Due, now: datetime, wanted: frozenset[str]
+        ) -> tuple[Mapping[str, object], Mapping[str, object]]:
             if due.subscriber.email == BEN:
                 raise MemoryError
             return fields_of(due, now, wanted)
 
-        sender.fields_of = short_of  # type: ignore[assignment]
+        sender.fields_of = short_of
         with pytest.raises(MemoryError):
             list(sender.send_due())
 

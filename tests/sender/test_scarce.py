@@ -7,8 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import pytest
-
 from benchmarks.engine import NOW, STEP, fill
 from tests.kit import TOP, make_funnel
 
@@ -46,7 +44,6 @@ print(json.dumps(sender.tally.counts))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts the memory a process asks for like this")
 def test_twenty_thousand_are_due_where_few_files_and_little_memory_are_all_there_is(tmp_path: Path) -> None:
     funnel = make_funnel(tmp_path, now=NOW)
     funnel.composer.compiled(funnel.library.mail("series", STEP))  # as an earlier run has done

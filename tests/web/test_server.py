@@ -40,7 +40,7 @@ def port(shop: Shop) -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:0 127.0.0.2:0"])
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:0 127.0.0.1:0"])
 def test_where_a_server_listens_is_told_with_the_ports_it_has(shop: Shop, listen: str) -> None:
     server = make_server(shop.funnel, listen=listen)
     try:
