@@ -246,7 +246,7 @@ MUTATIONS = (
     ),
     Mutation(
         "no reset after a refusal", "transport",
-        r'self._todo.append(("rset", b"RSET\r\n"))', "pass",
+        'self._todo.append(("rset", RSET))', "pass",
         ("tests/transport/test_smtp.py::test_the_next_mail_goes_whatever_became_of_the_last",),
     ),
     Mutation(

@@ -27,6 +27,7 @@ CODE = re.compile(rb"[0-9]{3}(?:[ -]|$)")
 #: Replies of one short line each, as nearly all are.
 PLAIN_REPLY = re.compile(rb"([0-9]{3}) ([^\r\n]{0,500})\r\n")
 PLAIN_REPLIES = re.compile(rb"(?:[0-9]{3} [^\r\n]{0,500}\r\n)+")
+RSET = b"RSET\r\n"
 #: The stages of an envelope; those of a message whose successor is announced behind it, and what is usually said of it.
 ENVELOPE = ("mail", "rcpt", "data")
 USUAL = deque(("dot", *ENVELOPE))
@@ -147,23 +148,26 @@ class Conversation:
         """The stage whose reply comes next, or nothing."""
         return self._awaited[0] if self._awaited else ""
 
-    def offer(self, mail: Outgoing) -> None:
-        """Say the envelope of a mail, behind the message that is going out if there is one.
+    def offer(self, mail: Outgoing) -> int:
+        """Say the envelope of a mail, behind the message that is going out if there is one; returns its octets.
 
         All at once to a server that offers PIPELINING, else one command a reply.
         """
         self.coming, self._refusal = mail, None
         sender, recipient = _parameters(mail, self.offers)
-        lines = f"MAIL FROM:<{mail.sender}>{sender}\r\nRCPT TO:<{mail.recipient}>{recipient}\r\nDATA\r\n"
-        if self._unclean:
-            self._todo.append(("rset", b"RSET\r\n"))
-            self._unclean = False
-        elif self.offers.pipelining:
+        text = f"MAIL FROM:<{mail.sender}>{sender}\r\nRCPT TO:<{mail.recipient}>{recipient}\r\nDATA\r\n"
+        lines = text.encode("ascii")
+        if not self._unclean and self.offers.pipelining:
             self._awaited += ENVELOPE
-            self.out.append(lines.encode("ascii"))
-            return
-        self._todo += zip(ENVELOPE, lines.encode("ascii").splitlines(keepends=True), strict=True)
+            self.out.append(lines)
+            return len(lines)
+        before = len(self.out)
+        if self._unclean:
+            self._todo.append(("rset", RSET))
+            self._unclean = False
+        self._todo += zip(ENVELOPE, lines.splitlines(keepends=True), strict=True)
         self._speak()
+        return sum(map(len, self.out[before:]))
 
     def _speak(self) -> None:
         """Say what may be said."""
@@ -172,19 +176,26 @@ class Conversation:
             self._awaited.append(stage)
             self.out.append(line)
 
-    def content(self) -> None:
-        """Send the message of the mail that is clear to go."""
+    def content(self, following: Outgoing | None = None) -> int:
+        """Send the message of the mail that is clear to go, and behind it the envelope of the mail that follows.
+
+        Returns how many octets stand behind the message.
+        """
         mail = self.coming
         if mail is None or not self.clear:
             raise AssertionError("no 354 came")
         self.sent, self.coming, self.clear = mail, None, False
         self.out += _on_the_wire(mail)
         self._awaited.append("dot")
+        return self.offer(following) if following else 0
 
-    def hear(self, data: bytes) -> None:
-        """Take what the server sent; raises BrokenError when nothing more may be said on this connection."""
+    def hear(self, data: bytes) -> bool:
+        """Take what the server sent, and return whether it is just that a message was taken and the next may come.
+
+        Raises BrokenError when nothing more may be said on this connection.
+        """
         if self._awaited == USUAL and self.replies.quiet and self._hear_all_well(data):
-            return
+            return True
         self.replies.feed(data)
         while (reply := self.replies.cut()) is not None:
             if not self._awaited:
@@ -194,6 +205,7 @@ class Conversation:
             self._answers[stage](self, stage, *reply)
         if (self.clear or self.idle) and not self.replies.quiet:
             raise BrokenError("the server answers before it is asked")
+        return False
 
     def _hear_all_well(self, data: bytes) -> bool:
         """Hear that a message was taken and the next may come, when it is that and nothing else; return whether."""
@@ -201,7 +213,7 @@ class Conversation:
         mail = self.sent
         if found is None or mail is None:
             return False
-        self.heard += len(self._awaited)
+        self.heard += len(USUAL)
         self._awaited.clear()
         self.sent, self.clear = None, True
         self._settle(mail, Reply(Delivery.ACCEPTED, int(found[1]), clean(found[2]), "dot"))
@@ -317,6 +329,14 @@ def verdict(stage: str, code: int, words: bytes) -> Reply:
             return Reply(Delivery.UNKNOWN, code, text, stage)
         stage = "data"
     return Reply(Delivery.PERMANENT if family == 5 else Delivery.TRANSIENT, code, text, stage)
+
+
+def refusal(mail: Outgoing, offers: Offers) -> Reply | None:
+    """Return why a mail can go to no server, or not to one with these offers, or None."""
+    fits = mail.canonical and (not offers.size or len(mail.message) <= offers.size)
+    if fits and PATH.fullmatch(mail.recipient) and _path(mail.sender):
+        return None  # so it is with nearly all
+    return impossible(mail) or unwelcome(mail, offers)
 
 
 def impossible(mail: Outgoing) -> Reply | None:

@@ -56,11 +56,7 @@ class Line:
 
     def deliver(self, following: Outgoing | None) -> None:
         """Send the message that is clear to go, and behind it the envelope of the mail that follows."""
-        self.talk.content()
-        content = len(self.talk.out)
-        if following:
-            self.talk.offer(following)
-        self._behind_dot = sum(map(len, self.talk.out[content:])) if following else 0
+        self._behind_dot = self.talk.content(following)
         self.send()
 
     def send(self) -> None:
@@ -80,8 +76,8 @@ class Line:
 
     def _send_fresh(self) -> None:
         """Send what was not yet tried, in one go without a copy where that can be done; the rest is left."""
-        out, sent = self.talk.out.copy(), 0
-        self.talk.out.clear()
+        out, sent = self.talk.out, 0
+        self.talk.out = []
         if self._gathers and not self._left:
             try:
                 sent = self.sock.sendmsg(out)
@@ -94,7 +90,9 @@ class Line:
     def receive(self) -> None:
         """Hear what the server says, and answer what can be answered at once."""
         heard = self.talk.heard
-        self._hear()
+        if self._hear():
+            self.deadline = inf
+            return
         if self.talk.clear:
             self._hear()  # a server that says more than 354, or has hung up since, gets no message (F-36)
         if self.talk.out:
@@ -102,26 +100,24 @@ class Line:
         elif self.talk.heard != heard:
             self._wait_anew()
 
-    def _hear(self) -> None:
+    def _hear(self) -> bool:
+        """Hear what there is; return whether it is that a message was taken and the next may come, and no more."""
         try:
             data = self.sock.recv(65_536)
         except WOULD_BLOCK:
-            return
+            return False
         except OSError as error:
             raise BrokenError(said(error)) from None
         if not data:
             raise BrokenError("the server hung up")
         if self.talk.sent and len(self._left) > self._behind_dot:
             raise BrokenError("the server answers before the message is finished")
-        self.talk.hear(data)
+        return self.talk.hear(data)
 
     def _wait_anew(self) -> None:
         """Give the next reply its time: all of it together, however slowly it drips (F-20)."""
         awaits = self.talk.awaits
-        if not awaits:
-            self.deadline = inf
-        else:
-            self.deadline = time.monotonic() + (self._after_dot if awaits == "dot" else self._timeout)
+        self.deadline = time.monotonic() + (self._after_dot if awaits == "dot" else self._timeout) if awaits else inf
 
     def hang_up(self) -> None:
         """Close at once: what was not finished is not finished by this."""

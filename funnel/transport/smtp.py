@@ -17,7 +17,7 @@ from funnel.model import Delivery, Reply
 from funnel.transport import UnsentError
 from funnel.transport.bucket import Bucket
 from funnel.transport.connect import connect, trusted
-from funnel.transport.conversation import BrokenError, impossible, unwelcome
+from funnel.transport.conversation import BrokenError, impossible, refusal
 from funnel.transport.line import Line
 
 if TYPE_CHECKING:
@@ -127,8 +127,12 @@ class _Run:
         self.ended = False
         self.leaving = False
         self.most = transport.settings.connections
+        self.shortest = min(transport.settings.timeout, transport.settings.after_dot_seconds)
         self.paced = bool(transport.settings.rate_per_second)
         self.hung_up = 0
+        self.clear: list[Line] = []  #: those whose next message may go
+        self.full = False  #: no connection waits for a mail, and there is no room for one more
+        self.look_again = 0.0  #: when somebody's time may be over
         self.fault: TransportError | None = None
         self.selector: selectors.BaseSelector
 
@@ -147,12 +151,14 @@ class _Run:
 
     def _more(self) -> bool:
         """Do what can be done now, waiting for the servers when that is nothing; return whether there may be more."""
-        for line in [line for line in self.lines if line.talk.clear]:
+        clear, self.clear = self.clear, []
+        for line in clear:
             self._deliver(line)
-        self._feed()
+        if not self.full:
+            self._feed()
         if self.settled:
             return True
-        if not self._busy():
+        if not (self.full or self._busy()):
             if self.fault:
                 raise UnsentError(str(self.fault), self.waiting) from None
             if self.ended and not self.waiting:
@@ -171,6 +177,7 @@ class _Run:
         while not self.settled and self._due():
             line = self._free()
             if line is None:
+                self.full = len(self.lines) >= self.most
                 if opened or not self._room() or (line := self._opened()) is None:
                     return
                 opened = True
@@ -224,7 +231,7 @@ class _Run:
                 return None
             self.pulled += 1
             self.ended = self.pulled >= self.count
-        if (reply := impossible(mail) or unwelcome(mail, line.talk.offers)) is not None:
+        if (reply := refusal(mail, line.talk.offers)) is not None:
             self.settled.append((mail, reply))
             return None
         if self.paced and mail.mailing_id not in self.returned:
@@ -246,14 +253,17 @@ class _Run:
         for key, events in self.selector.select(seconds):
             self._serve(key.data, events)
         now = time.monotonic()
-        for line in [line for line in self.lines if line.deadline <= now]:
-            self._lost(line, "the reply took too long")
+        if now >= self.look_again:
+            for line in [line for line in self.lines if line.deadline <= now]:
+                self._lost(line, "the reply took too long")
+            self.look_again = min((line.deadline for line in self.lines), default=inf)
+            self.look_again = min(self.look_again, now + self.shortest)
 
     def _patience(self) -> float | None:
         """Return how long nothing needs to be done unless a server speaks."""
-        if self._due() and (self._free() or self._room()):
+        if not self.full and self._due() and (self._free() or self._room()):
             return 0
-        until = min((line.deadline for line in self.lines), default=inf) - time.monotonic()
+        until = self.look_again - time.monotonic()
         if not (self.ended or self.leaving):
             until = min(until, self.transport.wait() or inf)
         return None if until == inf else max(0.0, ceil(until * 1000) / 1000)
@@ -268,14 +278,16 @@ class _Run:
             self._lost(line, str(error))
             return
         self._collect(line)
-        if line.talk.clear and self.settled:
-            return  # the next message starts when the answer to the one before has been taken note of
         if line.talk.clear:
-            self._deliver(line)
-        elif line.idle and self._spent(line):
-            self._drop(line, part=True)
-        else:
-            self._listen(line)
+            if line not in self.clear:
+                self.clear.append(line)  # it starts when the answer to the one before has been taken note of
+            return
+        if line.idle:
+            self.full = False
+            if self._spent(line):
+                self._drop(line, part=True)
+                return
+        self._listen(line)
 
     def _offer(self, line: Line, mail: Outgoing) -> None:
         try:
@@ -342,6 +354,9 @@ class _Run:
             self._refused(TransportError(f"The mail server {s.host}:{s.port} hangs up ({why}); nothing was sent."))
 
     def _drop(self, line: Line, *, part: bool = False) -> None:
+        self.full = False
+        if line in self.clear:
+            self.clear.remove(line)
         self.lines.remove(line)
         self.selector.unregister(line.sock)
         if part:
