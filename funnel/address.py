@@ -11,9 +11,13 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from funnel.errors import AddressError
 from funnel.mac import Mac
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: What the fast check of bulk import accepts without asking the full validator.
 PLAIN = re.compile(
@@ -106,7 +110,12 @@ def mask(email: str) -> str:
 
 def keyed_hash(pepper: bytes, key: str) -> str:
     """Return a hash that only the holder of ``pepper`` can make; still personal data in law."""
-    return _mac(pepper).of(key.encode()).hex()
+    return keyed_hashes(pepper, (key,))[0]
+
+
+def keyed_hashes(pepper: bytes, keys: Iterable[str]) -> list[str]:
+    """Return such a hash of each."""
+    return [code.hex() for code in _mac(pepper).of_each([key.encode() for key in keys])]
 
 
 _mac = lru_cache(maxsize=4)(Mac)

@@ -196,7 +196,7 @@ class Funnel:
 
         return Sender(
             db, self.context, self.composer, self.transport,
-            fields_of=partial(self.fields.apart, db), clock=clock or self.clock,
+            fields_of=partial(self.fields.columns, db), clock=clock or self.clock,
         )  # fmt: skip
 
     # --- what the pages do ---------------------------------------------------------------------

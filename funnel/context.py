@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from funnel.address import base_key, keyed_hash
+from funnel.address import base_key, keyed_hash, keyed_hashes
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from funnel.config import Config
     from funnel.model import Sequence
     from funnel.schedule import Calendar
@@ -31,6 +33,11 @@ class Context:
         """Return the hashes under which an address may be suppressed: its own, and its base address's (ADR-3)."""
         base = base_key(key)
         return (self.hash_of(key),) if base == key else (self.hash_of(key), self.hash_of(base))
+
+    def suppression_hashes_of(self, keys: Collection[str]) -> list[str]:
+        """Return every hash under which one of these addresses may be suppressed."""
+        bases = {base_key(key) for key in keys if "+" in key}
+        return keyed_hashes(self.keys.pepper, {*keys, *bases})
 
     def holder(self, key: str) -> str:
         """Return the hash that owns a gift: of the base address, unless the settings say otherwise (SEC-25)."""

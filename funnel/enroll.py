@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from funnel.address import parse_address
 from funnel.model import Due, Kind, Step
-from funnel.schedule import due_at, local_instant, moved_anchor, zone
+from funnel.schedule import due_at, local_instant, moved_anchor, open_seconds, wanted_seconds, zone
 from funnel.store import choices, enrollments, mailings, runs, subscribers
 
 if TYPE_CHECKING:
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from funnel.context import Context
     from funnel.model import Enrollment, Sequence, Subscriber
-    from funnel.schedule import Calendar
+    from funnel.schedule import Calendar, Quarters
     from funnel.store.database import Database
 
 
+#: In seconds.
+DAY = 86_400
 #: Under which key the database remembers who the staff's mail goes to.
 STAFF = "staff"
 
@@ -106,6 +108,41 @@ def following(ctx: Context, due: Due, *, now: datetime, mailed_at: datetime | No
         return Plan(None, None, anchor, "done")
     calendar = _at_least(ctx.calendar, due.gap_days)
     return Plan(step.name, due_at(step, anchor, zone(due.subscriber.zone), calendar, mailed_at), anchor)
+
+
+class Course(NamedTuple):
+    """What follows a step for all whose ways are alike: the step, when it may come, and the least gap before it."""
+
+    step: Step | None
+    wanted: Quarters | None
+    opens: Quarters | None
+    gap: int
+
+    @classmethod
+    def after(cls, ctx: Context, due: Due) -> Course:
+        """Return what follows a due step, for this person and all of the same zone, choices, and steps behind them."""
+        step = open_step(ctx.sequences[due.enrollment.sequence], {*due.had, due.step.name})
+        if step is None:
+            return THE_END
+        calendar, where = _at_least(ctx.calendar, due.gap_days), due.subscriber.zone
+        gap = int(calendar.gap.total_seconds())
+        return cls(step, wanted_seconds(step, where), None if step.urgent else open_seconds(where, calendar), gap)
+
+    def plan(self, anchor: int, planned: int, now: int) -> tuple[str | None, int | None, int, str]:
+        """Return what ``following`` does for somebody who is mailed now, all moments in UTC seconds."""
+        late = now - planned
+        if late >= DAY:
+            anchor += late // DAY * DAY
+        if self.step is None or self.wanted is None:
+            return None, None, anchor, "done"
+        at = self.wanted.of(anchor)
+        if self.opens is not None:
+            at = self.opens.of(max(at, now + self.gap))
+        return self.step.name, at, anchor, ""
+
+
+#: Nothing follows.
+THE_END = Course(None, None, None, 0)
 
 
 def advance(

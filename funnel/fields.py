@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from funnel import gifts, report, signup
-from funnel.model import PERSONAL, Kind
+from funnel.model import PERSONAL, Crowd, Kind, of_one
 from funnel.profile import direction
 from funnel.schedule import zone
+from funnel.store.database import maybe_seconds, moment, seconds
 
 if TYPE_CHECKING:
     from datetime import date, datetime
@@ -20,15 +21,16 @@ if TYPE_CHECKING:
     from funnel.compose.source import Library
     from funnel.context import Context
     from funnel.links import Links
-    from funnel.model import Due, Link, Subscriber
+    from funnel.model import Column, Due, Link, Step, Subscriber
     from funnel.store.database import Database
 
 #: Mail without links that act for a person: whoever reads it may not be who it is about.
 CLOSED = frozenset({Kind.CONFIRM, Kind.DIGEST})
 GIFT = frozenset({"gift_code", "gift_expires"})
-NO_GIFT = dict.fromkeys(GIFT, "")
+#: A local day begins at a whole quarter of an hour in UTC, wherever that is.
+QUARTER = 900
 
-Maker = Callable[["Due", "datetime"], "str | Link"]
+Maker = Callable[["Crowd", "datetime"], "Column"]
 
 
 class Recipe(NamedTuple):
@@ -66,22 +68,32 @@ class Fields:
 
         The first are the same mapping for everybody who gets the same mail; nobody may change it.
         """
-        sequence, step = due.enrollment.sequence, due.step
+        way, step = due.enrollment, due.step
+        alike, columns = self.columns(db, crowd_of(due), way.sequence, step, now=now, wanted=wanted)
+        return alike, {name: of_one(column, 0) for name, column in columns.items()}
+
+    def columns(
+        self, db: Database, crowd: Crowd, sequence: str, step: Step, *, now: datetime, wanted: frozenset[str]
+    ) -> tuple[Mapping[str, object], dict[str, Column]]:
+        """Return the fields that are alike for all who get a mail, as ``apart`` does, and each personal one of all.
+
+        A mail to staff tells everybody of the same days: those of the first.
+        """
         place = (sequence, step.name, step.kind, wanted)
         recipe = self._recipes.get(place)
         if recipe is None:
             recipe = self._recipes[place] = self._recipe(*place)
-        own = {name: make(due, now) for name, make in recipe.makers}
+        own = {name: make(crowd, now) for name, make in recipe.makers}
         if recipe.gift:
-            own.update(self._gift(db, due))
+            own.update(self._gifts(db, crowd))
         if step.kind is Kind.DIGEST:
-            return {**recipe.alike, **self._digest(db, due)}, own
+            return {**recipe.alike, **self._digest(db, crowd)}, own
         return recipe.alike, own
 
     def _recipe(self, sequence: str, name: str, kind: Kind, wanted: frozenset[str]) -> Recipe:
         """Return how the personal fields of a mail are made."""
         page = self.pages.get(self.library.mail(sequence, name).guide_page)
-        of_kind = self._makers(page, moving=sequence == signup.MOVE)
+        of_kind = self._makers(page, kind, moving=sequence == signup.MOVE)
         named = wanted | {"unsubscribe_url"}
         if kind in CLOSED:
             named &= {"why", "confirm_url"} if kind is Kind.CONFIRM else {"why"}
@@ -92,22 +104,25 @@ class Fields:
         makers = tuple((name, of_kind[name]) for name in sorted(named & of_kind.keys()))
         return Recipe(makers, self._alike[sequence, name], gift=bool(named & GIFT))
 
-    def _makers(self, page: int | None, *, moving: bool) -> dict[str, Maker]:
+    def _makers(self, page: int | None, kind: Kind, *, moving: bool) -> dict[str, Maker]:
         """Return what makes each personal field, but those of a gift."""
         links = self.links
         return {
-            "name": lambda due, _: due.subscriber.name,
-            "why": lambda due, _: self.why_you(due.subscriber, due.step.kind, moving=moving),
-            "unsubscribe_url": lambda due, _: links.unsubscribe(due.subscriber.id),
-            "preferences_url": lambda due, _: links.preferences(due.subscriber.id),
-            "guide_url": lambda due, now: links.download(due.subscriber.id, now),
-            "guide_page_url": lambda due, now: links.guide(due.subscriber.id, now, page),
-            "confirm_url": lambda due, _: links.confirm(due.enrollment.id, due.enrollment.anchor_at),
+            "name": lambda crowd, _: crowd.names,
+            "why": lambda crowd, _: self._whys(crowd, kind, moving=moving),
+            "unsubscribe_url": lambda crowd, _: links.unsubscribes(crowd.people),
+            "preferences_url": lambda crowd, _: links.choices(crowd.people),
+            "guide_url": lambda crowd, now: links.downloads(crowd.people, now),
+            "guide_page_url": lambda crowd, now: links.guides(crowd.people, now, page),
+            "confirm_url": lambda crowd, _: links.confirms(crowd.ways, crowd.anchors),
         }
 
-    def _gift(self, db: Database, due: Due) -> dict[str, str]:
-        gift = gifts.of_person(db, self.ctx, due.subscriber.id)
-        return {"gift_code": gift.code, "gift_expires": self.day(gift.expires_at)} if gift else NO_GIFT
+    def _gifts(self, db: Database, crowd: Crowd) -> dict[str, Column]:
+        found = [gifts.of_person(db, self.ctx, person) for person in crowd.people]
+        return {
+            "gift_code": [gift.code if gift else "" for gift in found],
+            "gift_expires": [self.day(gift.expires_at) if gift else "" for gift in found],
+        }
 
     def _made_for_all(self) -> dict[str, object]:
         config = self.ctx.config
@@ -146,14 +161,26 @@ class Fields:
             "digest_until": "",
         }
 
-    def _digest(self, db: Database, due: Due) -> dict[str, object]:
+    def _digest(self, db: Database, crowd: Crowd) -> dict[str, object]:
         """Return what the mail to staff tells of the seven days before it."""
-        until = due.enrollment.anchor_at
+        until = moment(crowd.anchors[0])
         lines = report.week(db, until - timedelta(days=7), until)
-        return {"digest": lines, "digest_until": self.day(until, due.subscriber)}
+        return {"digest": lines, "digest_until": day_in(crowd.zones[0], until)}
 
-    def why_you(self, person: Subscriber, kind: Kind, *, moving: bool = False) -> str:
-        """Return why somebody gets this mail, in one sentence."""
+    def _whys(self, crowd: Crowd, kind: Kind, *, moving: bool) -> list[str]:
+        """Return why each of them gets a mail."""
+        why = self._why
+        return [
+            why(kind, moving, source.startswith("import "), where, None if at is None else at // QUARTER)
+            for source, where, at in zip(crowd.sources, crowd.zones, crowd.confirmed, strict=True)
+        ]
+
+    @cached_property
+    def _why(self) -> Callable[[Kind, bool, bool, str, int | None], str]:
+        return lru_cache(maxsize=1024)(self._why_you)
+
+    def _why_you(self, kind: Kind, moving: bool, imported: bool, where: str, quarter: int | None) -> str:
+        """Return why somebody gets a mail, in one sentence; ``quarter`` is when they confirmed."""
         if kind is Kind.DIGEST:
             return "This goes to the address in [alerts] of funnel.toml, each Monday. To stop it, empty that setting."
         site = self._site
@@ -161,14 +188,23 @@ class Fields:
             return f"Somebody, we think you, asked at {site} to have our emails come to this address."
         if kind is Kind.CONFIRM:
             return f"Somebody, we think you, typed this address at {site} to get our guide."
-        if person.source.startswith("import "):
+        if imported:
             return f"You get this because you told {self.ctx.config.clinic.name} that you would like to."
-        since = f" on {self.day(person.confirmed_at, person)}" if person.confirmed_at else ""
+        since = "" if quarter is None else f" on {day_in(where, moment(quarter * QUARTER))}"
         return f"You get this because you asked for our guide at {site} and confirmed it{since}."
 
     def day(self, moment: datetime, person: Subscriber | None = None) -> str:
         """Return a day as a person reads it, on their own calendar."""
         return day_in(person.zone if person else self.ctx.config.clinic.time_zone, moment)
+
+
+def crowd_of(due: Due) -> Crowd:
+    """Return one person as those who get a mail."""
+    way, person = due.enrollment, due.subscriber
+    return Crowd(
+        (person.id,), (way.id,), (seconds(way.anchor_at),), (person.name,), (person.source,), (person.zone,),
+        (maybe_seconds(person.confirmed_at),),
+    )  # fmt: skip
 
 
 def day_in(zone_name: str, moment: datetime) -> str:

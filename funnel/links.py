@@ -6,13 +6,15 @@ from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from funnel.model import Link
+from funnel.model import LinkColumn
 from funnel.tokens import Purpose, minutes_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from funnel.config import Config
+    from funnel.model import Link
     from funnel.tokens import Keys, Signer
 
 #: How long a link to the guide works; "send it again" makes a new one (SEC-6).
@@ -40,28 +42,49 @@ class Links:
 
     def confirm(self, enrollment_id: int, asked: datetime) -> Link:
         """Return the link that confirms one request; good for ``signup.confirm_days`` from the asking."""
-        before, signer = self._pages["c"]
-        until = minutes_of(asked + timedelta(days=self.config.signup.confirm_days))
-        return Link(before, signer.token(enrollment_id, until))
+        return self.confirms((enrollment_id,), (int(asked.timestamp()),)).link(0)
 
-    def download(self, subscriber_id: int, now: datetime, behind: str = "") -> Link:
+    def download(self, subscriber_id: int, now: datetime) -> Link:
         """Return the link to a person's page with the guide and the gift."""
-        before, signer = self._pages["g"]
-        return Link(before, signer.token(subscriber_id, _end(now)), behind)
-
-    def guide(self, subscriber_id: int, now: datetime, page: int | None = None) -> Link:
-        """Return the link to the guide itself, opened at a page when one is given."""
-        return self.download(subscriber_id, now, f"/guide.pdf#page={page}" if page else "/guide.pdf")
+        return self.downloads((subscriber_id,), now).link(0)
 
     def unsubscribe(self, subscriber_id: int) -> Link:
         """Return the one-click unsubscribe link; it never expires (UNS-9)."""
-        before, signer = self._pages["u"]
-        return Link(before, signer.token(subscriber_id))
+        return self.unsubscribes((subscriber_id,)).link(0)
 
     def preferences(self, subscriber_id: int) -> Link:
         """Return the link to what a person gets and when; it never expires."""
-        before, signer = self._pages["p"]
-        return Link(before, signer.token(subscriber_id))
+        return self.choices((subscriber_id,)).link(0)
+
+    # --- of many people at once ----------------------------------------------------------------
+
+    def downloads(self, subscriber_ids: Sequence[int], now: datetime) -> LinkColumn:
+        """Return the link of each to their page with the guide and the gift."""
+        return self._column("g", subscriber_ids, _end(now))
+
+    def guides(self, subscriber_ids: Sequence[int], now: datetime, page: int | None = None) -> LinkColumn:
+        """Return the link of each to the guide itself, opened at a page when one is given."""
+        behind = f"/guide.pdf#page={page}" if page else "/guide.pdf"
+        return self._column("g", subscriber_ids, _end(now), behind)
+
+    def confirms(self, enrollment_ids: Sequence[int], asked: Sequence[int]) -> LinkColumn:
+        """Return the link that confirms each request, asked at these UTC seconds."""
+        before, signer = self._pages["c"]
+        days = self.config.signup.confirm_days * 86_400
+        made = [signer.tokens((way,), minutes_of(at + days)) for way, at in zip(enrollment_ids, asked, strict=True)]
+        return LinkColumn(before, [token for (token,) in made])
+
+    def unsubscribes(self, subscriber_ids: Sequence[int]) -> LinkColumn:
+        """Return the one-click unsubscribe link of each."""
+        return self._column("u", subscriber_ids)
+
+    def choices(self, subscriber_ids: Sequence[int]) -> LinkColumn:
+        """Return the link of each to what they get and when."""
+        return self._column("p", subscriber_ids)
+
+    def _column(self, path: str, subjects: Sequence[int], until: int = 0, behind: str = "") -> LinkColumn:
+        before, signer = self._pages[path]
+        return LinkColumn(before, signer.tokens(subjects, until), behind)
 
     @cached_property
     def _pages(self) -> dict[str, tuple[str, Signer]]:
@@ -72,4 +95,4 @@ class Links:
 
 @lru_cache(maxsize=16)
 def _end(now: datetime) -> int:
-    return minutes_of(now + DOWNLOAD_LIFE)
+    return minutes_of(int((now + DOWNLOAD_LIFE).timestamp()))

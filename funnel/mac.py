@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: What is mixed into the key, as tables of bytes.
 INNER, OUTER = (bytes(octet ^ pad for octet in range(256)) for pad in (0x36, 0x5C))
@@ -19,7 +23,15 @@ class Mac:
 
     def of(self, data: bytes) -> bytes:
         """Return the code of some data, 32 bytes."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(data)
-        outer.update(inner.digest())
-        return outer.digest()
+        return self.of_each((data,))[0]
+
+    def of_each(self, many: Iterable[bytes]) -> list[bytes]:
+        """Return the code of each, in their order."""
+        within, around = self._inner.copy, self._outer.copy
+        codes: list[bytes] = []
+        for data in many:
+            inner, outer = within(), around()
+            inner.update(data)
+            outer.update(inner.digest())
+            codes.append(outer.digest())
+        return codes

@@ -6,6 +6,7 @@ mail is a named tuple, which is made five times as fast as a frozen dataclass.
 
 from __future__ import annotations
 
+from collections import abc
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -280,13 +281,45 @@ class Link(NamedTuple):
         return self.before + self.token + self.behind
 
 
+class LinkColumn(NamedTuple):
+    """Signed links of many people, a token for each of them."""
+
+    before: str
+    tokens: list[bytes]
+    behind: str = ""
+
+    def link(self, place: int) -> Link:
+        """Return the link of one of them."""
+        return Link(self.before, self.tokens[place].decode("utf-8"), self.behind)
+
+
+class Crowd(NamedTuple):
+    """People who get the same mail, column by column; moments are UTC seconds since 1970."""
+
+    people: abc.Sequence[int]
+    ways: abc.Sequence[int]  #: the enrollment of each
+    anchors: abc.Sequence[int]
+    names: abc.Sequence[str]
+    sources: abc.Sequence[str]
+    zones: abc.Sequence[str]
+    confirmed: abc.Sequence[int | None]
+
+
+#: A field of many people, in the order of their crowd.
+Column = abc.Sequence[str] | LinkColumn
+
+
+def of_one(column: Column, place: int) -> str | Link:
+    """Return the field of one of many people."""
+    return column.link(place) if isinstance(column, LinkColumn) else column[place]
+
+
 class Rendered(NamedTuple):
     """One complete message, ready for a transport."""
 
     subject: str
     message: bytes
     version: str = ""  #: fingerprint of the mail's source
-    canonical: bool = False  #: known to be plain ASCII, with no bare CR or LF and no line that starts with a dot
 
 
 class Outgoing(NamedTuple):

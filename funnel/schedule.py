@@ -16,10 +16,15 @@ from zoneinfo import ZoneInfo
 from funnel.errors import ScheduleError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from funnel.model import Step
 
 #: How far ahead an open day is looked for before the calendar counts as closed for ever.
 HORIZON_DAYS = 400
+#: Seconds; and of how many quarters what was found out is kept.
+QUARTER = 900
+MOST_QUARTERS = 4_096
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -129,6 +134,59 @@ def due_at(step: Step, anchor: datetime, where: ZoneInfo, calendar: Calendar, la
     if last is not None:
         wanted = max(wanted, last + calendar.gap)
     return next_open(wanted, where, calendar)
+
+
+class Quarters(dict[int, "tuple[int, int] | None"]):
+    """A function from moment to moment, both in UTC seconds, worked out once for each quarter of an hour.
+
+    For nearly all of them the moment it gives is the same throughout, or as far off: wall clocks differ from UTC by
+    whole quarters, and windows open and close with them. Where it is neither, each moment is worked out by itself.
+    The function must never go back by less than a quarter within one.
+    """
+
+    def __init__(self, exact: Callable[[int], int]) -> None:
+        super().__init__()
+        self._exact = exact
+
+    def __missing__(self, quarter: int) -> tuple[int, int] | None:
+        start = quarter * QUARTER
+        first, last = self._exact(start), self._exact(start + QUARTER - 1)
+        found = None
+        if first == last:
+            found = (0, first)
+        elif last - first == QUARTER - 1:
+            found = (1, first - start)
+        if len(self) >= MOST_QUARTERS:
+            self.clear()
+        self[quarter] = found
+        return found
+
+    def of(self, moment: int) -> int:
+        """Return what the function gives for a moment."""
+        found = self[moment // QUARTER]
+        return self._exact(moment) if found is None else found[0] * moment + found[1]
+
+
+@lru_cache(maxsize=256)
+def wanted_seconds(step: Step, zone_name: str) -> Quarters:
+    """Return ``wanted_at`` for one step and zone, by the anchor."""
+    where = zone(zone_name)
+    return Quarters(lambda anchor: _stamp(wanted_at(step, _moment(anchor), where)))
+
+
+@lru_cache(maxsize=256)
+def open_seconds(zone_name: str, calendar: Calendar) -> Quarters:
+    """Return ``next_open`` for one zone and calendar."""
+    where = zone(zone_name)
+    return Quarters(lambda moment: _stamp(next_open(_moment(moment), where, calendar)))
+
+
+def _moment(stamp: int) -> datetime:
+    return datetime.fromtimestamp(stamp, UTC)
+
+
+def _stamp(moment: datetime) -> int:
+    return int(moment.timestamp())
 
 
 def moved_anchor(anchor: datetime, planned: datetime, actual: datetime) -> datetime:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from funnel.errors import ScheduleError
 from funnel.model import Kind, Step
 from funnel.schedule import (
+    MOST_QUARTERS,
     Calendar,
     due_at,
     earliest_go,
@@ -21,7 +22,9 @@ from funnel.schedule import (
     local_instant,
     moved_anchor,
     next_open,
+    open_seconds,
     wanted_at,
+    wanted_seconds,
     zone,
 )
 
@@ -322,6 +325,46 @@ def test_what_holds_a_due_mail_up_is_named(
 
 
 # --- after downtime ----------------------------------------------------------------------------
+
+
+@settings(max_examples=300)
+@given(
+    places_and_moments, st.integers(0, 60), st.none() | clock_times, st.lists(st.integers(-2_000, 2_000), max_size=6)
+)
+def test_what_is_known_of_a_quarter_of_an_hour_is_what_is_asked_for_each_moment(
+    where_when: tuple[str, datetime], days: int, at: time | None, near: list[int]
+) -> None:
+    """Of a step's moment, whatever the zone, also where the clock jumps."""
+    (name, anchor), step = where_when, drip(days, at)
+    known = wanted_seconds(step, name)
+    for stamp in [int(anchor.timestamp()) + seconds for seconds in (0, *near)]:
+        exact = wanted_at(step, datetime.fromtimestamp(stamp, UTC), zone(name))
+        assert known.of(stamp) == int(exact.timestamp()), (name, stamp)
+
+
+@settings(max_examples=300)
+@given(places_and_moments, calendars(), st.lists(st.integers(-2_000, 2_000), max_size=6))
+def test_what_is_known_of_a_quarter_of_an_hour_opens_when_each_moment_does(
+    where_when: tuple[str, datetime], calendar: Calendar, near: list[int]
+) -> None:
+    """Windows may open and close at any minute; then each moment is asked for."""
+    name, moment = where_when
+    known = open_seconds(name, calendar)
+    for stamp in [int(moment.timestamp()) + seconds for seconds in (0, *near)]:
+        try:
+            exact = next_open(datetime.fromtimestamp(stamp, UTC), zone(name), calendar)
+        except ScheduleError:
+            with pytest.raises(ScheduleError):
+                known.of(stamp)
+        else:
+            assert known.of(stamp) == int(exact.timestamp()), (name, stamp)
+
+
+def test_only_so_many_quarters_are_kept() -> None:
+    known = wanted_seconds(drip(3), "Europe/Lisbon")
+    for quarter in range(2_000_000, 2_000_000 + MOST_QUARTERS + 5):
+        known.of(quarter * 900)
+    assert len(known) <= MOST_QUARTERS
 
 
 @given(moments, st.integers(0, 90 * 24 * 60), st.integers(-600, 90 * 24 * 60))

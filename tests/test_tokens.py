@@ -63,6 +63,16 @@ def test_a_token_names_its_subject_again(purpose: Purpose, subject: int, expires
     assert set(token) <= set(SPELLING)
 
 
+@given(purposes, st.lists(subjects, max_size=8), st.integers(0, 2**32 - 1))
+def test_tokens_made_together_are_those_made_alone(purpose: Purpose, many: list[int], minutes: int) -> None:
+    signer = KEYS.signers[purpose]
+
+    assert signer.tokens(many, minutes) == [signer.token(one, minutes).encode() for one in many]
+    assert [raw_of(token.decode())[: BODY.size] for token in signer.tokens(many, minutes)] == [
+        BODY.pack(key_id(NEW), minutes, one) for one in many
+    ]
+
+
 @settings(max_examples=20)
 @given(purposes, subjects, st.none() | expiries)
 def test_every_flipped_bit_is_refused(purpose: Purpose, subject: int, expires: datetime | None) -> None:

@@ -6,7 +6,7 @@ Deterministic: the same person, mail, version and moment give the same bytes, wh
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from jinja2 import TemplateError
 
@@ -29,12 +29,12 @@ from funnel.compose.source import Library, Mail, load_library
 from funnel.compose.stencil import NoFitError, Stencil, fits, link_mark, mark, names_in, slots
 from funnel.compose.template import Compiled, compile_mail, environment
 from funnel.errors import ContentError
-from funnel.model import PERSONAL, Kind, Link, Rendered
+from funnel.model import PERSONAL, Kind, Link, LinkColumn, Rendered, of_one
 from funnel.profile import direction
-from funnel.tokens import funnel_id
+from funnel.tokens import funnel_id, funnel_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -42,12 +42,18 @@ if TYPE_CHECKING:
     from jinja2.runtime import Context
 
     from funnel.compose.message import Head
+    from funnel.compose.stencil import Hole
+    from funnel.model import Column
 
 LARGEST_FIELD = 2_000
 #: Personal fields that the composer makes itself.
 HEADLINES = frozenset({"subject", "preheader"})
 #: More than there are ways to leave the fields of one mail empty, in any mail we know.
 MOST_STENCILS = 64
+#: Which of a mail's personal fields somebody has.
+Fit = tuple[bool, ...]
+#: Stands for the number of a subject.
+EVERY = -1
 #: Mail that is no series: a confirmation stops by itself (UNS-14), and staff stop theirs in the settings.
 NO_WAY_OUT = frozenset({Kind.CONFIRM, Kind.DIGEST})
 
@@ -83,15 +89,14 @@ class _Parts:
     common: tuple[str, ...] | None  #: the others; None when it does more with a personal one than show it
     source: Mapping[str, object] | None = None  #: what the common ones came from when the stencils were cut
     alike: list[object] = field(default_factory=list)  #: and what they were
-    stencils: dict[tuple[object, ...], _Fit] = field(default_factory=dict)
+    stencils: dict[tuple[int, Fit], _Cut] = field(default_factory=dict)  #: by the subject's number, too
 
 
-class _Fit(NamedTuple):
-    """A stencil, what finds its headers, and its subject when that is the same for everybody."""
+class _Cut(NamedTuple):
+    """A stencil, and what finds its headers."""
 
     stencil: Stencil
     head: Head
-    subject: str
 
 
 class _Copy(NamedTuple):
@@ -100,6 +105,57 @@ class _Copy(NamedTuple):
     to: str
     mailing_id: int
     date: datetime
+
+
+class _Filling(NamedTuple):
+    """A stencil, and what fills it for each of many people."""
+
+    cut: _Cut
+    rows: list[tuple[bytes, ...]]
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """All that goes into the copies of a mail, column by column, and which fields each person has."""
+
+    columns: dict[str, Column]
+    fits: Sequence[Fit]
+    made: dict[Hole, Sequence[bytes]] = field(default_factory=dict)  #: what was made of the columns
+    fillings: dict[Fit, _Filling | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Merge:
+    """One mail and many people: what each copy is made of. Made by ``Composer.merge``."""
+
+    parts: _Parts
+    fields: Mapping[str, object]
+    own: Mapping[str, Column]
+    to: Sequence[str]
+    mailing_ids: Sequence[int]
+    date: datetime
+    sheets: dict[int, _Sheet | None] = field(default_factory=dict)  #: by subject
+
+    @property
+    def version(self) -> str:
+        """The fingerprint of the mail's source."""
+        return self.parts.compiled.version
+
+    def column(self, name: str) -> Column | None:
+        """Return one field of everybody, or None when it is missing or no text."""
+        column = self.own.get(name)
+        if column is None:
+            alike = self.fields.get(name)
+            return [alike] * len(self.to) if type(alike) is str else None
+        return column
+
+    def fields_of(self, place: int) -> dict[str, object]:
+        """Return every field of one of them."""
+        return {**self.fields, **{name: of_one(column, place) for name, column in self.own.items()}}
+
+    def copy(self, place: int) -> _Copy:
+        """Return what else tells the copy of one of them from the others."""
+        return _Copy(self.to[place], self.mailing_ids[place], self.date)
 
 
 class Composer:
@@ -131,16 +187,18 @@ class Composer:
         one and the same mapping for everybody then, and nobody may change it.
         Raises ContentError when a field is missing or the result may not be sent as it is.
         """
+        if own is None:  # and then they may have been changed since
+            fields, own = dict(fields), fields
         parts = self._of(sequence, name)
-        copy = _Copy(to, mailing_id, date)
-        if own is None or parts.source is not fields:
-            self._compare(parts, fields)
-        own = fields if own is None else own
-        if parts.common is None:
-            values = {name: str(value) if type(value) is Link else value for name, value in {**fields, **own}.items()}
-            return self._written(parts, *self._letter(parts, values, copy, prefix))
-        made = None if prefix else self._by_stencil(parts, fields, own, copy)
-        return made or self._written(parts, *self._letter(parts, {**fields, **own}, copy, prefix))
+        if prefix:
+            message = self._whole(parts, {**fields, **own}, _Copy(to, mailing_id, date), prefix)
+        else:
+            columns = {field: _column_of_one(value) for field, value in own.items()}
+            merge = self.merge(sequence, name, fields, columns, to=(to,), mailing_ids=(mailing_id,), date=date)
+            message = self.one_of(merge, 0)
+        values = _bounded({**fields, **own}, parts.personal)
+        subject, _ = self._headlines(parts, values, mailing_id % len(parts.subjects))
+        return Rendered(prefix + subject, message, parts.compiled.version)
 
     def wanted(self, sequence: str, name: str) -> frozenset[str]:
         """Return the personal fields that a mail names, all that have to be made for it."""
@@ -148,30 +206,105 @@ class Composer:
 
     # --- by a stencil --------------------------------------------------------------------------
 
-    def _by_stencil(
-        self, parts: _Parts, fields: Mapping[str, object], own: Mapping[str, object], copy: _Copy
-    ) -> Rendered | None:
-        """Return the message by a stencil, cut now when there is none that fits; None when it takes more than that."""
-        variant = copy.mailing_id % len(parts.subjects)
-        values = self._personal(parts, fields, own, variant)
-        if values is None:
-            return None
-        fit = (variant, *map(bool, values.values()))
-        cut = parts.stencils.get(fit)
+    def merge(
+        self,
+        sequence: str,
+        name: str,
+        fields: Mapping[str, object],
+        own: Mapping[str, Column],
+        *,
+        to: Sequence[str],
+        mailing_ids: Sequence[int],
+        date: datetime,
+    ) -> Merge:
+        """Return all that is needed to write one mail to many people, whose own fields come column by column.
+
+        ``fields`` are alike for everybody; they had better be the same mapping from one call to the next, and nobody
+        may change it.
+        """
+        parts = self._of(sequence, name)
+        if parts.source is not fields:
+            self._compare(parts, fields)
+        return Merge(parts, fields, own, to, mailing_ids, date)
+
+    def one_of(self, merge: Merge, place: int) -> bytes:
+        """Return the message to one of many; raises ContentError when it may not be sent as it is.
+
+        It is plain ASCII, with no bare CR or LF and no line that starts with a dot.
+        """
+        variant = merge.mailing_ids[place] % len(merge.parts.subjects)
+        sheet = merge.sheets[variant] if variant in merge.sheets else self._sheet(merge, variant)
+        if sheet is not None:
+            fit = sheet.fits[place]
+            filling = sheet.fillings[fit] if fit in sheet.fillings else self._filling(merge, sheet, variant, place)
+            if filling is not None:
+                cut, rows = filling
+                message = cut.stencil.filled(rows[place])
+                if len(message) <= LARGEST_HTML:
+                    return gated(message, cut.head)
+        return self._whole(merge.parts, merge.fields_of(place), merge.copy(place))
+
+    def _sheet(self, merge: Merge, variant: int) -> _Sheet | None:
+        """Return what the copies with one subject are made from; None when that takes more than a stencil."""
+        parts = merge.parts
+        try:
+            if EVERY not in merge.sheets:
+                merge.sheets[EVERY] = None
+                merge.sheets[EVERY] = self._common_sheet(merge) if parts.common is not None else None
+            sheet = merge.sheets[EVERY]
+            made = sheet and (
+                _Sheet(sheet.columns, sheet.fits, sheet.made)
+                if parts.plain[variant]
+                else self._own_subjects(merge, sheet, variant)
+            )
+        except ContentError:
+            made = None  # it is one person's, who is found when every copy is written whole
+        merge.sheets[variant] = made
+        return made
+
+    def _common_sheet(self, merge: Merge) -> _Sheet | None:
+        """Return what all copies are made from, whatever their subject."""
+        columns: dict[str, Column] = {}
+        for name in merge.parts.personal:
+            column = _bounded_column(merge.column(name))
+            if column is None:
+                return None
+            columns[name] = column
+        fits = _fits(columns)
+        columns["To"] = [addr_spec(address) for address in merge.to]
+        columns["Date"] = [date_header(merge.date)] * len(merge.to)
+        columns["id"] = LinkColumn("", funnel_ids(self._secret, merge.mailing_ids))
+        return _Sheet(columns, fits)
+
+    def _own_subjects(self, merge: Merge, sheet: _Sheet, variant: int) -> _Sheet:
+        """Return what copies are made from whose subject or preheader is each person's own."""
+        parts = merge.parts
+        everybody = (_bounded(merge.fields_of(place), parts.personal) for place in range(len(merge.to)))
+        found = [self._headlines(parts, values, variant) for values in everybody]
+        own: dict[str, Column] = {
+            "subject": [subject for subject, _ in found],
+            "preheader": [preheader for _, preheader in found],
+            "Subject": [unstructured(subject) for subject, _ in found],
+        }
+        fits = [before + after for before, after in zip(sheet.fits, _fits(own), strict=True)]
+        return _Sheet(sheet.columns | own, fits, sheet.made.copy())
+
+    def _filling(self, merge: Merge, sheet: _Sheet, variant: int, place: int) -> _Filling | None:
+        """Return a stencil that fits one of many, cut now when there is none, and what fills it; None if none does."""
+        parts, fit = merge.parts, sheet.fits[place]
+        cut = parts.stencils.get((variant, fit))
         if cut is None:
             if len(parts.stencils) >= MOST_STENCILS:
                 parts.stencils.clear()
-            cut = parts.stencils[fit] = self._cut(parts, {**fields, **own}, values, copy)
-        values["To"], values["Date"] = addr_spec(copy.to), date_header(copy.date)
-        values["id"] = funnel_id(self._secret, copy.mailing_id)
+            own_subject = "Subject" in sheet.columns
+            cut = self._cut(parts, merge.fields_of(place), merge.copy(place), own_subject=own_subject)
+            parts.stencils[variant, fit] = cut
         try:
-            message = cut.stencil.filled(values)
+            filling = _Filling(cut, cut.stencil.rows(sheet.columns, sheet.made))
         except (NoFitError, UnicodeEncodeError):
-            return None
-        if len(message) > LARGEST_HTML:
-            return None
-        subject = str(values.get("subject", cut.subject))
-        return Rendered(subject, gated(message, cut.head), parts.compiled.version, canonical=True)
+            filling = None
+        sheet.fillings[fit] = filling
+        return filling
 
     def _compare(self, parts: _Parts, fields: Mapping[str, object]) -> None:
         """Forget the stencils when what is alike for everybody is not what it was."""
@@ -180,37 +313,19 @@ class Composer:
             parts.alike, parts.stencils = alike, {}
         parts.source = fields
 
-    def _personal(
-        self, parts: _Parts, fields: Mapping[str, object], own: Mapping[str, object], variant: int
-    ) -> dict[str, object] | None:
-        """Return the personal fields a mail names, with a subject that names some; None when one is no text or link."""
-        values: dict[str, object] = {}
-        for name in parts.personal:
-            value = own.get(name)
-            if type(value) is str:
-                values[name] = value if len(value) <= LARGEST_FIELD else value[:LARGEST_FIELD]
-            elif type(value) is Link:
-                values[name] = value
-            else:
-                return None
-        if parts.plain[variant]:
-            return values
-        subject, preheader = self._headlines(parts, {**fields, **values}, variant)
-        return {**values, "subject": subject, "preheader": preheader, "Subject": unstructured(subject)}
-
     def _headlines(self, parts: _Parts, values: dict[str, object], variant: int) -> tuple[str, str]:
         """Return subject and preheader as one person reads them."""
         context = parts.html.new_context(values, shared=True)
         return self._fill(parts.subjects[variant], context, parts), self._fill(parts.preheader, context, parts)
 
-    def _cut(self, parts: _Parts, fields: dict[str, object], own: dict[str, object], copy: _Copy) -> _Fit:
+    def _cut(self, parts: _Parts, fields: dict[str, object], copy: _Copy, *, own_subject: bool) -> _Cut:
         """Return a stencil for those for whom the same fields are empty; raises ContentError."""
         letter, values = self._letter(parts, fields, copy)
         holes = slots(values)
         headers = fixed_headers(letter) | personal_headers(letter)
-        headers |= {"To": mark("head", "To"), "Date": mark("head", "Date"), "X-Funnel-Id": mark("head", "id")}
-        headers["Message-ID"] = f"<{mark('head', 'id')}@{self.sender.domain}>"
-        if "subject" in own:
+        headers |= {"To": mark("head", "To"), "Date": mark("head", "Date"), "X-Funnel-Id": mark("token", "id")}
+        headers["Message-ID"] = f"<{mark('token', 'id')}@{self.sender.domain}>"
+        if own_subject:
             headers["Subject"] = mark("head", "Subject")
         else:
             holes |= {"subject": letter.subject, "preheader": values["preheader"]}
@@ -218,13 +333,17 @@ class Composer:
             headers["List-Unsubscribe"] = f"<{link_mark('unsubscribe_url', values['unsubscribe_url'])}>"
         self._fill_parts(parts, letter, holes)
         message = assembled(headers, letter.text, letter.html)
-        return _Fit(Stencil(message, values), head_of(names_of(headers)), letter.subject)
+        return _Cut(Stencil(message, {**values, "id": Link("", letter.funnel_id)}), head_of(names_of(headers)))
 
     # --- every part filled in anew -------------------------------------------------------------
 
-    def _written(self, parts: _Parts, letter: Letter, values: dict[str, object]) -> Rendered:
+    def _whole(self, parts: _Parts, fields: dict[str, object], copy: _Copy, prefix: str = "") -> bytes:
+        """Return a message, every part of it filled in anew; raises ContentError."""
+        if parts.common is None:
+            fields = {name: str(value) if type(value) is Link else value for name, value in fields.items()}
+        letter, values = self._letter(parts, fields, copy, prefix)
         self._fill_parts(parts, letter, values)
-        return Rendered(letter.subject, message_bytes(letter), parts.compiled.version, canonical=True)
+        return message_bytes(letter)
 
     def _letter(
         self, parts: _Parts, fields: dict[str, object], copy: _Copy, prefix: str = ""
@@ -294,6 +413,32 @@ class Composer:
             return template if isinstance(template, str) else "".join(template.root_render_func(context))
         except (TemplateError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
             raise ContentError(f"{parts.mail.file}: it cannot be filled in: {error}.") from None
+
+
+def _column_of_one(value: object) -> Column:
+    """Return a column with one field in it, whatever it is."""
+    if type(value) is not Link:
+        return cast("Column", (value,))
+    return LinkColumn(value.before, [value.token.encode("utf-8")], value.behind)
+
+
+def _bounded_column(column: Column | None) -> Column | None:
+    """Return a column of text or links, no text being longer than any honest one; None when some are neither."""
+    if column is None or isinstance(column, LinkColumn):
+        return column
+    if {*map(type, column)} != {str}:
+        return None
+    return column if max(map(len, column)) <= LARGEST_FIELD else [value[:LARGEST_FIELD] for value in column]
+
+
+def _fits(columns: Mapping[str, Column]) -> list[Fit]:
+    """Return which of these fields each person has."""
+    return list(
+        zip(
+            *[[True] * len(c.tokens) if isinstance(c, LinkColumn) else map(bool, c) for c in columns.values()],
+            strict=True,
+        )
+    )
 
 
 def _bounded(values: dict[str, object], names: Iterable[str]) -> dict[str, object]:

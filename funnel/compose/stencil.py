@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING
 from jinja2 import meta, nodes
 
 from funnel.compose.quoted import Slot, around, html_quoted, in_html, in_text
-from funnel.model import PERSONAL, Link
+from funnel.model import PERSONAL, Link, LinkColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from jinja2 import Environment
 
-#: Where a hole may be, in the order in which they are filled.
-PLACES = ("head", "token", "text", "html")
+    from funnel.model import Column
+
+#: Where in a message, and which field.
+Hole = tuple[str, str]
 #: A control character stands in no message of ours, so nobody's words can be taken for a mark.
 MARK = re.compile("\0([a-z]+):([A-Za-z_-]+)\0")
 
@@ -83,35 +85,42 @@ class Stencil:
         """Cut a stencil from a message with marks, in place of values such as these."""
         pieces = MARK.split(message)
         holes = list(zip(pieces[1::3], pieces[2::3], strict=True))
-        named = {place: list(dict.fromkeys(name for at, name in holes if at == place)) for place in PLACES}
         self._pieces = [b""] * (2 * len(holes) + 1)
         self._pieces[::2] = [piece.encode("ascii") for piece in pieces[::3]]
-        self._heads, self._texts, self._htmls = named["head"], named["text"], named["html"]
-        links = [(name, _link(values[name])) for name in named["token"]]
-        self._tokens = [(name, link.before, link.behind) for name, link in links]
-        kinds = [(place, name) for place in PLACES for name in named[place]]
-        self._pick = itemgetter(*[kinds.index(hole) for hole in holes])
+        self._holes = list(dict.fromkeys(holes))
+        self._pick = itemgetter(*[self._holes.index(hole) for hole in holes])
+        links = {name: values[name] for place, name in self._holes if place == "token"}
+        self._ends = {name: (link.before, link.behind) for name, link in links.items() if isinstance(link, Link)}
 
-    def filled(self, values: Mapping[str, object]) -> bytes:
-        """Return the message with every hole filled; the values of headers must be fit to stand there.
+    def rows(self, columns: Mapping[str, Column], made: dict[Hole, Sequence[bytes]]) -> list[tuple[bytes, ...]]:
+        """Return what fills the holes, of one person after another; the values of headers must be fit to stand there.
 
-        Raises NoFitError when a link of this person is not like those it was cut for, UnicodeEncodeError when
-        a header has something in it that no header may have.
+        ``made`` has what was made of these columns before, and gets what is made now.
+        Raises NoFitError when the links are not like those it was cut for, UnicodeEncodeError when a header has
+        something in it that no header may have.
         """
-        found = [str(values[name]).encode("ascii") for name in self._heads]
-        for name, before, behind in self._tokens:
-            link = _link(values[name])
-            if link.before != before or link.behind != behind:
+        for hole in self._holes:
+            column = columns[hole[1]]
+            if isinstance(column, LinkColumn) and (column.before, column.behind) != self._ends.get(hole[1]):
                 raise NoFitError
-            found.append(link.token.encode("ascii"))
-        found += [in_text(values[name]).encode("ascii") for name in self._texts]
-        found += [in_html(values[name]).encode("ascii") for name in self._htmls]
+            if hole not in made:
+                made[hole] = _filling(hole[0], column)
+        return list(zip(*[made[hole] for hole in self._holes], strict=True))
+
+    def filled(self, row: tuple[bytes, ...]) -> bytes:
+        """Return the message of the person whose row this is."""
         pieces = self._pieces.copy()
-        pieces[1::2] = self._pick(found)
+        pieces[1::2] = self._pick(row)
         return b"".join(pieces)
 
 
-def _link(value: object) -> Link:
-    if not isinstance(value, Link):
+def _filling(place: str, column: Column) -> Sequence[bytes]:
+    """Return what goes into one hole, of one person after another; raises NoFitError, UnicodeEncodeError."""
+    if isinstance(column, LinkColumn) != (place == "token"):
         raise NoFitError
-    return value
+    if isinstance(column, LinkColumn):
+        return column.tokens
+    if place == "head":
+        return [value.encode("ascii") for value in column]
+    encode = in_text if place == "text" else in_html
+    return [encode(value).encode("ascii") for value in column]

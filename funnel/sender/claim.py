@@ -7,37 +7,94 @@ from typing import TYPE_CHECKING
 
 from funnel import enroll, feedback, policy
 from funnel.keeping import Guard
-from funnel.model import Kind, MailingStatus, Outcome, Tally
-from funnel.sender.decide import Decider
+from funnel.model import Crowd, Kind, MailingStatus, Outcome, Tally
+from funnel.sender.decide import Decider, alike
 from funnel.store import enrollments, mailings, queue
+from funnel.store.database import seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
+    from funnel.compose.letters import Merge
     from funnel.context import Context
-    from funnel.model import Due
+    from funnel.model import Due, Step
     from funnel.store.database import Database
     from funnel.store.mailings import Mailing
+    from funnel.store.queue import Waiting
 
 
 @dataclass(slots=True)
 class Claim:
     """One mail this run has taken upon itself."""
 
-    due: Due
     mailing_id: int
+    way: Waiting
+    step: Step
     at: datetime
+    again: Due | None = None  #: set when a deferred mail goes again
+    mails: Mails = field(init=False)  #: those it is written with, and its place among them
+    place: int = 0
     message: bytes = b""  #: while it is on its way, or may have to go again
-    version: str = ""  #: of the mail's source
     ended: datetime = field(init=False)  #: when it was answered, what that means, and in which words
     settled: policy.Settled = field(init=False)
     reply: str = ""
 
     @property
-    def plainly_sent(self) -> bool:
-        """True for a first try that was taken, from which nothing else follows."""
-        due = self.due
-        return self.settled.status is MailingStatus.SENT and due.mailing_id is None and due.step.kind is not Kind.GUIDE
+    def due(self) -> Due:
+        """The due step, with all a decision needs; who is claimed for the first time is not suppressed."""
+        return self.again or self.way.due(self.step, suppressed=False)
+
+    @property
+    def first(self) -> datetime:
+        """When it was tried first."""
+        return (self.again and self.again.first_at) or self.at
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried before."""
+        return self.again.attempts if self.again else 0
+
+
+@dataclass(slots=True)
+class Mails:
+    """Claims of one mail, which are written together."""
+
+    claims: list[Claim] = field(default_factory=list)
+    merge: Merge | None = None
+    version: str = ""  #: of the mail's source, when they were written by it
+
+    def crowd(self) -> Crowd:
+        """Return who gets them."""
+        ways = [claim.way for claim in self.claims]
+        return Crowd(
+            [way.person for way in ways], [way.id for way in ways], [way.anchor for way in ways],
+            [way.name for way in ways], [way.source for way in ways], [way.zone for way in ways],
+            [way.confirmed for way in ways],
+        )  # fmt: skip
+
+
+def sort(claims: Iterable[Claim]) -> None:
+    """Tell claims which others are of the same mail and date."""
+    found: dict[tuple[str, str, datetime], Mails] = {}
+    for claim in claims:
+        name = (claim.way.sequence, claim.step.name, claim.first)
+        mails = found.get(name)
+        if mails is None:
+            mails = found[name] = Mails()
+        claim.mails, claim.place = mails, len(mails.claims)
+        mails.claims.append(claim)
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """What holds for all who wait in the same place: they all go now, or each has to be looked at."""
+
+    step: Step
+    kind: str
+    goes: bool
+    weekly: bool
+    course: enroll.Course
 
 
 class Claimer(Decider):
@@ -61,10 +118,10 @@ class Claimer(Decider):
             self.seen = self.db.version
             retries = mailings.retries_due(self.db, now, most, not_of_run=self.run_id)
             for mailing in retries:
-                due = self.again(mailing)
-                if due and self._may_go_again(mailing, now):
-                    self._retry(due, now)
-            first = self.waiting(now, most - len(retries)) if len(retries) < most else []
+                way = queue.one(self.db, mailing.enrollment_id)
+                if way and self._may_go_again(mailing, now):
+                    self._retry(way, self.due_again(way, mailing), now)
+            first = queue.due(self.db, now, most - len(retries)) if len(retries) < most else []
             self._claim_all(first, now)
             if self.claims:
                 self.guard.count()
@@ -81,44 +138,71 @@ class Claimer(Decider):
         mailings.hold_doubtful(self.db, mailing.id)
         return False
 
-    def _retry(self, due: Due, now: datetime) -> None:
+    def _retry(self, way: Waiting, due: Due, now: datetime) -> None:
         verdict = self.decide(due, now)
         if not isinstance(verdict, policy.Go):
             self._not_now(due, verdict, now)
         elif due.mailing_id and mailings.reclaim(self.db, due.mailing_id, now=now, run_id=self.run_id):
-            self.claims[due.mailing_id] = Claim(due, due.mailing_id, now)
+            self.claims[due.mailing_id] = Claim(due.mailing_id, way, due.step, now, due)
 
-    def _claim_all(self, found: list[Due], now: datetime) -> None:
+    def _claim_all(self, found: list[Waiting], now: datetime) -> None:
         """Claim the first mails of a batch that go now; who is in it twice, a second try included, is mailed once."""
-        mailed = {claim.due.subscriber.id for claim in self.claims.values()}
-        go: list[Due] = []
-        for due in found:
-            if due.subscriber.id in mailed:
+        suppressed = self.suppressed_among(found)
+        mailed = {claim.way.person for claim in self.claims.values()}
+        rested = seconds(now - self.ctx.calendar.gap)
+        cohorts: dict[tuple[object, ...], Cohort] = {}
+        go: list[tuple[Waiting, Cohort]] = []
+        for way in found:
+            if way.person in mailed:
                 continue  # looked at again with the next batch, when this mail is on record
-            verdict = self.decide(due, now)
-            if isinstance(verdict, policy.Go):
-                mailed.add(due.subscriber.id)
-                go.append(due)
-                continue
-            if isinstance(verdict, policy.Leave):
-                mailed.add(due.subscriber.id)  # nothing else of theirs may go
-            self._not_now(due, verdict, now)
+            cohort = cohorts.get(way[: queue.ALIKE])
+            if cohort is None:
+                cohort = cohorts[way[: queue.ALIKE]] = self._cohort(way, now)
+            off = way.email_key in suppressed
+            goes = cohort.goes and not off and (way.mailed_at is None or way.mailed_at <= rested)
+            if goes or self._goes(way, cohort, now, suppressed=off, mailed=mailed):
+                mailed.add(way.person)
+                go.append((way, cohort))
         first = queue.next_id(self.db) if go else 0
-        claims = [Claim(due, mailing_id, now) for mailing_id, due in enumerate(go, first)]
-        queue.claim(self.db, [self._claimed(claim) for claim in claims], now=now, run_id=self.run_id)
-        for due in go:
-            if self.ctx.sequences[due.enrollment.sequence].weekly:
-                enroll.weekly_again(self.db, self.ctx, due, now)
-        self.claims.update((claim.mailing_id, claim) for claim in claims)
+        at, run_id = seconds(now), self.run_id
+        queue.claim(
+            self.db,
+            [
+                (number, way.id, cohort.step.name, cohort.kind, way.next_at or at, at, at, run_id)
+                for number, (way, cohort) in enumerate(go, first)
+            ],
+            [(at, *cohort.course.plan(way.anchor, way.next_at or at, at), way.id) for way, cohort in go],
+        )
+        for way, cohort in go:
+            if cohort.weekly:
+                enroll.weekly_again(self.db, self.ctx, way.due(cohort.step, suppressed=False), now)
+        for number, (way, cohort) in enumerate(go, first):
+            self.claims[number] = Claim(number, way, cohort.step, now)
 
-    def _claimed(self, claim: Claim) -> queue.Claimed:
-        """Return a claim as it is written down, with what follows it."""
-        enrollment, step = claim.due.enrollment, claim.due.step
-        plan = enroll.following(self.ctx, claim.due, now=claim.at, mailed_at=claim.at)
-        return queue.Claimed(
-            claim.mailing_id, enrollment.id, step.name, step.kind.value, enrollment.next_at or claim.at,
-            plan.step, plan.at, plan.anchor, plan.ended,
-        )  # fmt: skip
+    def _cohort(self, way: Waiting, now: datetime) -> Cohort:
+        """Return what holds for all who wait where one of them does."""
+        due = way.due(self.next_step(way), suppressed=False)
+        sequence = self.ctx.sequences.get(way.sequence)
+        goes = alike(due.step) and isinstance(self.decide(due._replace(mailed_at=None), now), policy.Go)
+        weekly = bool(sequence and sequence.weekly)
+        return Cohort(
+            due.step,
+            due.step.kind.value,
+            goes,
+            weekly,
+            enroll.Course.after(self.ctx, due) if sequence else enroll.THE_END,
+        )
+
+    def _goes(self, way: Waiting, cohort: Cohort, now: datetime, *, suppressed: bool, mailed: set[int]) -> bool:
+        """Decide about one person; record what is done when this mail does not go now."""
+        due = way.due(cohort.step, suppressed=suppressed)
+        verdict = self.decide(due, now)
+        if isinstance(verdict, policy.Go):
+            return True
+        if isinstance(verdict, policy.Leave):
+            mailed.add(way.person)  # nothing else of theirs may go
+        self._not_now(due, verdict, now)
+        return False
 
     def _not_now(
         self, due: Due, verdict: policy.Skip | policy.Wait | policy.Stop | policy.Hold | policy.Leave, now: datetime
@@ -149,11 +233,9 @@ class Claimer(Decider):
         enroll.advance(self.db, self.ctx, due.subscriber, due.enrollment, planned=planned, now=now)
         if leave:
             feedback.sunset(self.db, self.ctx, due.subscriber, now)
-        self.tell(due, status, reason, mailing_id)
+        self.tell(Outcome(due.subscriber.id, due.enrollment.sequence, due.step.name, status, reason, mailing_id))
 
-    def tell(self, due: Due, status: MailingStatus, reason: str, mailing_id: int | None) -> None:
+    def tell(self, outcome: Outcome) -> None:
         """Keep in mind what became of a due step, to be told when it is written down."""
-        self.tally.add(status)
-        self.outcomes.append(
-            Outcome(due.subscriber.id, due.enrollment.sequence, due.step.name, status, reason, mailing_id)
-        )
+        self.tally.add(outcome.status)
+        self.outcomes.append(outcome)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING
 from funnel import enroll, gifts, policy
 from funnel.model import Condition, Due, EventKind, Facts, Kind, MailingStatus, Step
 from funnel.schedule import earliest_go, is_stale, zone
-from funnel.store import enrollments, events, mailings, queue, subscribers
+from funnel.store import events, mailings, queue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from funnel.context import Context
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NO_STEP = Step("", Kind.DRIP)
 NO_FACTS = Facts()
+#: Mail that many people get for the same reasons.
+SERIES = (Kind.DRIP, Kind.BROADCAST, Kind.REMINDER)
 ENGAGED = timedelta(days=30)
 ENGAGING = (EventKind.DOWNLOADED, EventKind.REDEEMED, EventKind.PAUSED, EventKind.RESUMED, EventKind.RESUBSCRIBED)
 
@@ -47,18 +49,14 @@ class Decider:
 
     def again(self, mailing: Mailing) -> Due | None:
         """Return a deferred mail with all a decision needs, or None when its way is gone."""
-        enrollment = enrollments.by_id(self.db, mailing.enrollment_id)
-        if enrollment is None:
-            return None
-        person = subscribers.by_id(self.db, enrollment.subscriber_id)
-        if person is None:
-            raise AssertionError(f"enrollment {enrollment.id} has no subscriber")
-        key = subscribers.key_of(self.db, person.id)
-        step = self._steps.get((enrollment.sequence, mailing.step)) or Step(mailing.step, Kind(mailing.kind))
-        return Due(
-            enrollment, person, step, suppressed=self.suppressed(key), mailing_id=mailing.id,
-            attempts=mailing.attempts, first_at=mailing.first_at, key=key,
-        )  # fmt: skip
+        way = queue.one(self.db, mailing.enrollment_id)
+        return self.due_again(way, mailing) if way else None
+
+    def due_again(self, way: queue.Waiting, mailing: Mailing) -> Due:
+        """Return a deferred mail on its way with all a decision needs."""
+        step = self._steps.get((way.sequence, mailing.step)) or Step(mailing.step, Kind(mailing.kind))
+        due = way.due(step, suppressed=self.suppressed(way.key))
+        return due._replace(mailing_id=mailing.id, attempts=mailing.attempts, first_at=mailing.first_at)
 
     def suppressed(self, key: str) -> bool:
         """True when this address must get no mail."""
@@ -67,19 +65,25 @@ class Decider:
     def waiting(self, now: datetime, limit: int) -> list[Due]:
         """Return at most ``limit`` due steps with all a decision needs, the longest waiting first."""
         found = queue.due(self.db, now, limit)
-        hashes = [self.ctx.suppression_hashes(way.key) if way.key else () for way in found]
-        suppressed = events.suppressed_among(self.db, itertools.chain.from_iterable(hashes)) if found else frozenset()
-        return [
-            way.due(self._next_step(way), suppressed=not suppressed.isdisjoint(own))
-            for way, own in zip(found, hashes, strict=True)
-        ]
+        suppressed = self.suppressed_among(found)
+        return [way.due(self.next_step(way), suppressed=way.email_key in suppressed) for way in found]
+
+    def suppressed_among(self, ways: Sequence[queue.Waiting]) -> frozenset[str | None]:
+        """Return those canonical addresses of these people that must get no mail."""
+        keys = {way.email_key for way in ways if way.email_key}
+        found = events.suppressed_among(self.db, self.ctx.suppression_hashes_of(keys)) if keys else frozenset()
+        if not found:
+            return frozenset()
+        return frozenset(key for key in keys if not found.isdisjoint(self.ctx.suppression_hashes(key)))
 
     def due_of(self, enrollment: Enrollment) -> Due:
-        """Return the next step of a way, due or not, with all a decision needs."""
+        """Return the next step of a way, due or not, with all a decision needs; the way must be there."""
         way = queue.one(self.db, enrollment.id)
-        return way.due(self._next_step(way), suppressed=self.suppressed(way.key))
+        if way is None:
+            raise AssertionError(f"there is no enrollment {enrollment.id}")
+        return way.due(self.next_step(way), suppressed=self.suppressed(way.key))
 
-    def _next_step(self, way: queue.Waiting) -> Step:
+    def next_step(self, way: queue.Waiting) -> Step:
         """Return the step that is due on a way; one that is gone becomes the next open one."""
         step = self._steps.get((way.sequence, way.next_step or ""))
         if step is None and way.sequence in self.ctx.sequences:
@@ -166,3 +170,11 @@ class Decider:
         where = zone(due.subscriber.zone)
         last = due.mailed_at if due.mailing_id is None else None
         return earliest_go(due.step, verdict.until, where, self.ctx.calendar, last)[0]
+
+
+def alike(step: Step) -> bool:
+    """True when what is done with a step hangs on nothing of a person but what ``queue.ALIKE`` counts.
+
+    And on when they were last mailed, and whether they are suppressed.
+    """
+    return bool(step.name) and step.kind in SERIES and step.when is Condition.ALWAYS and not step.skip_if_stale

@@ -19,17 +19,15 @@ from funnel import enroll, feedback, gifts, policy, signup
 from funnel.errors import ContentError, TransportError
 from funnel.model import (
     Delivery,
-    Due,
     Event,
     EventKind,
     Kind,
     MailingStatus,
     Outcome,
     Outgoing,
-    Rendered,
     Reply,
 )
-from funnel.sender.claim import Claim, Claimer
+from funnel.sender.claim import Claim, Claimer, Mails, sort
 from funnel.sender.journal import Journal, Stage
 from funnel.store import enrollments, mailings, queue, runs, subscribers
 from funnel.store import gifts as gift_rows
@@ -42,16 +40,19 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from funnel.compose.letters import Composer
+    from funnel.compose.letters import Composer, Merge
     from funnel.context import Context
+    from funnel.model import Column, Crowd, Due, Step
     from funnel.store.database import Database
     from funnel.store.mailings import Mailing
+    from funnel.store.queue import Waiting
     from funnel.transport import Transport
 
 #: So many claims are committed together, more of them where the server is quick; a power cut leaves them in doubt.
 SMALLEST, LARGEST = 100, 1_000
-#: So many mails are written before the first of them goes: what is done in a row finds its code and data at hand.
-AHEAD = 16
+#: So many mails are written before the first of them goes, so that they can go in one rush: a server that has gone to
+#: sleep takes long to wake up.
+AHEAD = 8
 #: Answers are written down together, as many as came within a second.
 SOON = timedelta(seconds=1)
 #: How long nothing is sent after a server refused us as a sender (BNC-3).
@@ -59,12 +60,12 @@ BREAKER = timedelta(hours=1)
 
 
 class FieldsOf(Protocol):
-    """Gives the fields that fill a mail for one person."""
+    """Gives the fields that fill a mail for those who get it."""
 
     def __call__(
-        self, due: Due, now: datetime, wanted: frozenset[str]
-    ) -> tuple[Mapping[str, object], Mapping[str, object]]:
-        """Return every field a mail may name, and apart from them the person's own, those wanted at least."""
+        self, crowd: Crowd, sequence: str, step: Step, *, now: datetime, wanted: frozenset[str]
+    ) -> tuple[Mapping[str, object], Mapping[str, Column]]:
+        """Return every field a mail may name, and apart from them everybody's own, those wanted at least."""
 
 
 class Sender(Claimer):
@@ -208,7 +209,7 @@ class Sender(Claimer):
         """Hand over the claimed batch and yield what became of it, in groups, each after it was written down."""
         claims = list(self.claims.values())
         journal.begin(self.run_id, [claim.mailing_id for claim in claims])
-        ways = [(c.mailing_id, c.due.enrollment.id, c.due.enrollment.sequence, c.due.step.name) for c in claims]
+        ways = [(c.mailing_id, c.way.id, c.way.sequence, c.step.name) for c in claims]
         try:
             self.guard.note_batch(self.run_id, ways, self.clock())
             self.transport.open()
@@ -230,76 +231,92 @@ class Sender(Claimer):
 
     def _answers(self, claims: list[Claim], journal: Journal) -> Generator[tuple[Outgoing, Reply], None, None]:
         """Hand claims to the transport, and yield what was said of each; what starts is noted in the journal."""
-        return self.transport.deliver_all(
-            self._ready(claims, journal), lambda mailing_id: journal.note(mailing_id, Stage.STARTED)
-        )
+        return self.transport.deliver_all(self._ready(claims, journal), journal.started)
 
     def _ready(self, claims: list[Claim], journal: Journal) -> Iterator[Outgoing]:
         """Yield each claimed mail right before it may go; what cannot or must not go any more is settled here."""
+        sort(claims)
         sender = self.composer.sender.from_address
         for start in range(0, len(claims), AHEAD):
-            for mail in list(self._written(claims[start : start + AHEAD], sender, journal)):
+            for claim, mail in self._written(claims[start : start + AHEAD], sender, journal):
                 if self.halted or self.stop.is_set():
                     return
-                claim = self.claims[mail.mailing_id]
-                stopped = self._stopped_meanwhile(claim.due)
+                stopped = self._stopped_meanwhile(claim)
                 if stopped:
-                    claim.message = b""
                     self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, self.clock(), journal)
                     continue
+                claim.message = mail.message
                 yield mail
 
-    def _written(self, claims: list[Claim], sender: str, journal: Journal) -> Iterator[Outgoing]:
-        """Yield claimed mails in their envelopes; one that cannot be written is settled."""
+    def _written(self, claims: list[Claim], sender: str, journal: Journal) -> list[tuple[Claim, Outgoing]]:
+        """Return claimed mails in their envelopes; one that cannot be written is settled."""
+        written: list[tuple[Claim, Outgoing]] = []
         for claim in claims:
             if self.halted:
-                return
-            recipient = _envelope_address(claim.due)
+                break
             try:
-                rendered = self._rendered(claim, recipient)
+                message, canonical = self._message(claim)
             except ContentError as error:
                 self._not_written(claim, str(error), journal)
             else:
-                claim.message, claim.version = rendered.message, rendered.version
-                yield Outgoing(claim.mailing_id, sender, recipient, rendered.message, rendered.canonical)
+                merge = claim.mails.merge
+                to = merge.to[claim.place] if merge else _envelope_address(claim.way)
+                written.append((claim, Outgoing(claim.mailing_id, sender, to, message, canonical)))
+        return written
 
     def _not_written(self, claim: Claim, why: str, journal: Journal) -> None:
         """Put off a mail that could not be written, and stop the run when that happens too often (F-47)."""
-        first, now = claim.due.first_at or claim.at, self.clock()
-        settled = policy.unwritten(why, attempts=claim.due.attempts + 1, first=first, now=now)
+        now = self.clock()
+        settled = policy.unwritten(why, attempts=claim.attempts + 1, first=claim.first, now=now)
         self._close(claim, settled, None, now, journal)
         self._unwritten += 1
         if policy.too_many_unwritten(self._unwritten, self.tally.total + len(self._ended)):
             self.halted = f"{self._unwritten} mails could not be written: {why} Mend it; “funnel check” shows where."
 
-    def _rendered(self, claim: Claim, to: str) -> Rendered:
-        """Return the message; a second try sends the very bytes of the first (MSG-6, F-48)."""
-        due, first = claim.due, claim.due.first_at or claim.at
-        kept = mailings.kept_bytes(self.db, claim.mailing_id) if due.mailing_id is not None else None
+    def _message(self, claim: Claim) -> tuple[bytes, bool]:
+        """Return a message, and whether it is canonical; a second try sends the bytes of the first (MSG-6, F-48)."""
+        kept = mailings.kept_bytes(self.db, claim.mailing_id) if claim.again else None
         if kept:
-            return Rendered("", kept)
-        sequence, name = due.enrollment.sequence, due.step.name
-        fields, own = self.fields_of(due, first, self.composer.wanted(sequence, name))
-        return self.composer.render(sequence, name, fields, own=own, to=to, mailing_id=claim.mailing_id, date=first)
+            return kept, False
+        return self.composer.one_of(claim.mails.merge or self._merged(claim.mails), claim.place), True
 
-    def _stopped_meanwhile(self, due: Due) -> str:
+    def _merged(self, mails: Mails) -> Merge:
+        """Return one mail with all that goes into it for those who get it; raises ContentError."""
+        claims = mails.claims
+        first = claims[0]
+        sequence, step = first.way.sequence, first.step
+        wanted = self.composer.wanted(sequence, step.name)
+        fields, own = self.fields_of(mails.crowd(), sequence, step, now=first.first, wanted=wanted)
+        to, numbers = [_envelope_address(claim.way) for claim in claims], [claim.mailing_id for claim in claims]
+        mails.merge = self.composer.merge(
+            sequence, step.name, fields, own, to=to, mailing_ids=numbers, date=first.first
+        )
+        mails.version = mails.merge.version
+        claims.clear()  # they name each other, which would keep a batch in memory until it is looked for
+        return mails.merge
+
+    def _stopped_meanwhile(self, claim: Claim) -> str:
         """Return the word that stopped this person since the claim, or nothing: the last look before the wire (P5).
 
         Nobody is looked up while nobody else has written to the database.
         """
-        if self.db.version == self.seen:
+        if self.db.still(self.seen):
             return ""
-        person = subscribers.by_id(self.db, due.subscriber.id)
-        if person is None or (person.status.stopped and person.status is not due.subscriber.status):
+        person = subscribers.by_id(self.db, claim.way.person)
+        if person is None or (person.status.stopped and person.status != claim.way.status):
             return str(person.status) if person else "erased"
-        return "suppressed" if not due.suppressed and self.suppressed(due.key) else ""
+        known = claim.again is not None and claim.again.suppressed
+        return "suppressed" if not known and self.suppressed(claim.way.key) else ""
 
     def _answered(self, claim: Claim, reply: Reply, journal: Journal) -> None:
         """Take in what the server said of one mail."""
         now = self.clock()
+        if reply.delivery is Delivery.ACCEPTED:
+            self._close(claim, policy.TAKEN, reply, now, journal)
+            return
         settled = policy.settle(
             reply.delivery, reply.code, reply.text, reply.stage,
-            attempts=claim.due.attempts + 1, first=claim.due.first_at or claim.at, now=now,
+            attempts=claim.attempts + 1, first=claim.first, now=now,
         )  # fmt: skip
         self._suspects += settled.suspect
         if settled.halt or (settled.suspect and self._suspects >= policy.SUSPECTS):
@@ -331,24 +348,26 @@ class Sender(Claimer):
         ended, self._ended = self._ended, []
         if not ended:
             return
-        plain = [claim for claim in ended if claim.plainly_sent]
+        plain = [claim for claim in ended if _plainly_sent(claim)]
         with self.db.transaction():
-            queue.sent(self.db, [(seconds(c.ended), c.reply, c.version, c.mailing_id) for c in plain])
-            for claim in ended:
-                if not claim.plainly_sent:
+            queue.sent(self.db, [(seconds(c.ended), c.reply, c.mails.version, c.mailing_id) for c in plain])
+            for claim in ended if len(plain) < len(ended) else ():
+                if not _plainly_sent(claim):
                     self._write_down(claim)
             runs.beat(self.db, self.run_id, self.clock())
             if self._refusal:
                 self._break()
         self.guard.note_done((claim.mailing_id, claim.settled.status) for claim in ended)
         for claim in ended:
-            self.tell(claim.due, claim.settled.status, claim.settled.reason or claim.reply, claim.mailing_id)
+            way, settled = claim.way, claim.settled
+            words = settled.reason or claim.reply
+            self.tell(Outcome(way.person, way.sequence, claim.step.name, settled.status, words, claim.mailing_id))
 
     def _write_down(self, claim: Claim) -> None:
         settled, now = claim.settled, claim.ended
         mailings.finish(
             self.db, claim.mailing_id, settled.status, now=now, reason=settled.reason, retry_at=settled.retry_at,
-            reply=claim.reply, version=claim.version,
+            reply=claim.reply, version=claim.mails.version,
         )  # fmt: skip
         self._keep_or_drop(claim.mailing_id, settled, claim.message)
         if settled.status is MailingStatus.SENT:
@@ -358,7 +377,7 @@ class Sender(Claimer):
             if mailing:
                 self._after_doubt(mailing, mailing.doubts - 1, now)
         if settled.suppress:
-            person, mail = claim.due.subscriber.id, claim.mailing_id
+            person, mail = claim.way.person, claim.mailing_id
             event = Event("smtp", f"bounced:{mail}", EventKind.BOUNCED, now, person, mail)
             feedback.apply(self.db, self.ctx, event, now)
             self.seen = -1  # our own writing is not seen in the version: from now on everybody is looked up
@@ -392,7 +411,7 @@ class Sender(Claimer):
                     if mailing:
                         self._lost(mailing, self.clock())
                     continue
-                if claim.due.mailing_id is None:
+                if claim.again is None:
                     mailings.release(self.db, claim.mailing_id)
                     enrollments.put_back(self.db, claim.due.enrollment)
                 else:
@@ -407,6 +426,11 @@ class Sender(Claimer):
         yield from outcomes
 
 
-def _envelope_address(due: Due) -> str:
+def _plainly_sent(claim: Claim) -> bool:
+    """Return whether this is a first try that was taken, from which nothing else follows."""
+    return claim.settled is policy.TAKEN and claim.again is None and claim.step.kind is not Kind.GUIDE
+
+
+def _envelope_address(way: Waiting) -> str:
     """Return the address as it goes into the envelope: as typed, with the domain as it is on the wire."""
-    return due.subscriber.email.rpartition("@")[0] + "@" + due.key.rpartition("@")[2]
+    return (way.email or "").rpartition("@")[0] + "@" + (way.email_key or "").rpartition("@")[2]

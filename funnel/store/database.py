@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 #: STRICT tables need SQLite 3.37.
 MINIMUM_SQLITE = (3, 37)
 BUSY_SECONDS = 10.0
+#: What a sender has seen holds for so long: looking takes as long as writing a mail does. Who takes somebody off waits
+#: until that is over before they are told that it is done, so that no mail starts afterwards (P5).
+LOOK_SECONDS = 0.001
 
 Row = sqlite3.Row
 
@@ -32,7 +36,10 @@ class Database:
         #: Lines for the send journal, written right before and right after the transaction at hand is on the disk.
         self.before_commit: list[bytes] = []
         self.after_commit: list[bytes] = []
+        #: Somebody is taken off in the transaction at hand.
+        self.stops = False
         self._depth = 0
+        self._seen = (0, 0.0)
 
     @contextmanager
     def transaction(self) -> Iterator[Database]:
@@ -55,6 +62,7 @@ class Database:
             self._commit()
         finally:
             self._depth = 0
+            self.stops = False
             self.before_commit.clear()
             self.after_commit.clear()
 
@@ -67,6 +75,8 @@ class Database:
             self.connection.rollback()
             raise
         self._note(self.after_commit, durable=False)
+        if self.stops:
+            time.sleep(2 * LOOK_SECONDS)
 
     def _note(self, lines: list[bytes], *, durable: bool) -> None:
         """Tell the send journal; where it cannot be written, the next run brings it up to date from the database."""
@@ -102,6 +112,15 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise _told(error, self.path) from error
         return int(number)
+
+    def still(self, version: int) -> bool:
+        """Return whether no other connection has written since this was the version; see ``LOOK_SECONDS``."""
+        seen, until = self._seen
+        if seen != version or time.monotonic() >= until:
+            at = time.monotonic()
+            seen = self.version
+            self._seen = (seen, at + LOOK_SECONDS)
+        return seen == version
 
     def one(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Row | None:
         """Return the first row of a query, or None."""

@@ -81,6 +81,7 @@ def suppress(db: Database, key_hash: str, reason: str, now: datetime) -> None:
             WHERE suppression.reason NOT IN ('complained', 'blocked') OR excluded.reason = 'blocked'""",
         {"hash": key_hash, "reason": reason, "at": seconds(now)},
     )
+    db.stops = True
     seal.stopped(db, key_hash, reason, now)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from funnel.model import Due, Enrollment, MailingStatus, Status, Subscriber
-from funnel.store.database import maybe_moment, maybe_seconds, moment, seconds
+from funnel.model import Due, Enrollment, Status, Subscriber
+from funnel.store.database import maybe_moment, moment, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from funnel.store.database import Database
 
 #: CROSS JOIN keeps SQLite from starting with the people.
-WAITING = """SELECT e.id, e.subscriber_id, e.sequence, e.occasion, e.anchor_at, e.next_step, e.next_at, e.last_at,
-                    e.ended, s.email, s.status, s.zone, s.locale, s.created_at, s.name, s.source, s.confirmed_at,
-                    s.stopped_at, s.paused_until, s.email_key, s.gap_days,
-                    (SELECT max(o.last_at) FROM enrollment o WHERE o.subscriber_id = e.subscriber_id),
-                    (SELECT group_concat(m.step, char(10)) FROM mailing m WHERE m.enrollment_id = e.id)
+WAITING = """SELECT e.sequence, e.next_step, s.status, s.zone, s.paused_until, s.gap_days,
+                    (SELECT group_concat(m.step, char(10)) FROM mailing m WHERE m.enrollment_id = e.id),
+                    e.id, e.subscriber_id, e.occasion, e.anchor_at, e.next_at, e.last_at, e.ended,
+                    s.email, s.email_key, s.locale, s.created_at, s.name, s.source, s.confirmed_at, s.stopped_at,
+                    (SELECT max(o.last_at) FROM enrollment o WHERE o.subscriber_id = e.subscriber_id)
                FROM enrollment e CROSS JOIN subscriber s ON s.id = e.subscriber_id"""
+#: So many of the first columns are of no one person: who has the same in all of them is in the same place.
+ALIKE = 7
 #: Costs what is due, not what is stored.
 DUE = f"{WAITING} WHERE e.next_at <= :now ORDER BY e.next_at, e.id LIMIT :limit"
 ONE = f"{WAITING} WHERE e.id = :id"
@@ -30,29 +32,29 @@ ONE = f"{WAITING} WHERE e.id = :id"
 class Waiting(NamedTuple):
     """A way whose next step is due, as it is stored; a name for each column of the query."""
 
+    sequence: str
+    next_step: str | None
+    status: str
+    zone: str
+    paused: int | None
+    gap_days: int
+    dealt_with: str | None
     id: int
     person: int
-    sequence: str
     occasion: int
     anchor: int
-    next_step: str | None
     next_at: int | None
     last_at: int | None
     ended: str
     email: str | None
-    status: str
-    zone: str
+    email_key: str | None
     locale: str
     created: int
     name: str
     source: str
     confirmed: int | None
     stopped: int | None
-    paused: int | None
-    email_key: str | None
-    gap_days: int
     mailed_at: int | None  #: when this person was last mailed on any way
-    dealt_with: str | None
 
     @property
     def key(self) -> str:
@@ -80,18 +82,10 @@ class Waiting(NamedTuple):
         )  # fmt: skip
 
 
-class Claimed(NamedTuple):
-    """One claim to be written down, and what comes next on its way."""
-
-    mailing_id: int
-    enrollment_id: int
-    step: str
-    kind: str
-    due_at: datetime
-    next_step: str | None
-    next_at: datetime | None
-    anchor_at: datetime
-    ended: str
+#: Of a claimed mail: its number, way, step, kind, when it was due, when it is claimed, twice, and by which run.
+ClaimRow = tuple[int, int, str, str, int, int, int, int]
+#: Of its way: when it led to a mail, its next step and when that comes, its anchor, why it ended, and its number.
+WayRow = tuple[int, str | None, int | None, int, str, int]
 
 
 def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
@@ -99,10 +93,9 @@ def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
     return list(map(Waiting._make, db.tuples(DUE, {"now": seconds(now), "limit": limit})))
 
 
-def one(db: Database, enrollment_id: int) -> Waiting:
-    """Return one way, whether its next step is due or not; it must be there."""
-    [row] = db.tuples(ONE, {"id": enrollment_id})
-    return Waiting._make(row)
+def one(db: Database, enrollment_id: int) -> Waiting | None:
+    """Return one way, whether its next step is due or not, or None."""
+    return next(map(Waiting._make, db.tuples(ONE, {"id": enrollment_id})), None)
 
 
 @lru_cache(maxsize=256)
@@ -119,17 +112,15 @@ def next_id(db: Database) -> int:
     return int(db.value("SELECT coalesce(max(id), 0) + 1 FROM mailing"))
 
 
-def claim(db: Database, claims: Sequence[Claimed], *, now: datetime, run_id: int) -> None:
+def claim(db: Database, claims: Sequence[ClaimRow], ways: Sequence[WayRow]) -> None:
     """Record that a run sends these, and what comes next for each; in the caller's transaction."""
-    at, sending = seconds(now), MailingStatus.SENDING.value
     db.many(
         """INSERT INTO mailing (id, enrollment_id, step, kind, status, due_at, claimed_at, first_at, attempts, run_id)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)""",
-        [(c.mailing_id, c.enrollment_id, c.step, c.kind, sending, seconds(c.due_at), at, at, run_id) for c in claims],
+           VALUES (?, ?, ?, ?, 'sending', ?, ?, ?, 1, ?)""",
+        claims,
     )
     db.many(
-        "UPDATE enrollment SET last_at = ?, next_step = ?, next_at = ?, anchor_at = ?, ended = ? WHERE id = ?",
-        [(at, c.next_step, maybe_seconds(c.next_at), seconds(c.anchor_at), c.ended, c.enrollment_id) for c in claims],
+        "UPDATE enrollment SET last_at = ?, next_step = ?, next_at = ?, anchor_at = ?, ended = ? WHERE id = ?", ways
     )
 
 

@@ -78,6 +78,7 @@ def confirm(db: Database, subscriber_id: int, now: datetime) -> None:
 
 def stop(db: Database, subscriber_id: int, status: Status, now: datetime) -> None:
     """Record a status that ends mail, and since when."""
+    db.stops = True
     db.execute(
         "UPDATE subscriber SET status = ?, stopped_at = ?, paused_until = NULL WHERE id = ?",
         (status.value, seconds(now), subscriber_id),
@@ -125,6 +126,7 @@ def pending_before(db: Database, before: datetime, limit: int = 500) -> tuple[in
 
 def forget(db: Database, subscriber_id: int, now: datetime) -> None:
     """Remove address, name and everything else that tells who this was."""
+    db.stops = True
     db.execute(
         """UPDATE subscriber SET email = NULL, email_key = NULL, name = '', zone = 'UTC', locale = '', source = '',
                   status = 'erased', stopped_at = ?, paused_until = NULL WHERE id = ?""",

@@ -265,7 +265,7 @@ def test_a_machine_without_memory_is_one_sentence(shell: Shell, monkeypatch: pyt
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Composer, "render", short)
+        patch.setattr(Composer, "one_of", short)
         done = shell("send")
     assert (done.code, done.err.count("\n")) == (75, 1)
     assert done.err.startswith("Error: This machine has no memory left for that;")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from funnel.compose.stencil import Stencil, fits, mark
 from funnel.compose.template import environment
 from funnel.errors import ContentError
-from funnel.model import PERSONAL, Link
+from funnel.model import PERSONAL, Link, LinkColumn, of_one
 from tests.compose.kit import DATE, NASTY, fields, message_of, sample, small
 
 if TYPE_CHECKING:
     from funnel.compose.letters import Composer
+    from funnel.model import Column
 
 #: What a person's fields may be: odd words, nothing, links short and long.
 WORDS = st.one_of(
@@ -48,7 +49,7 @@ PREHEADER = "{% if name %}For {{ name }}{% endif %}"
 
 def whole(composer: Composer) -> Composer:
     """Return a composer without stencils, which fills in every part anew."""
-    composer._by_stencil = lambda *_: None  # type: ignore[method-assign]
+    composer._sheet = lambda *_: None  # type: ignore[method-assign]
     return composer
 
 
@@ -81,6 +82,49 @@ def test_conditions_and_subjects_of_ones_own(people: list[dict[str, str]], gift:
     for person, changes in enumerate(people):
         written = message_of(slow, mailing_id=person, gift_name=gift, **changes)
         assert message_of(quick, mailing_id=person, gift_name=gift, **changes) == written
+
+
+def columns_of(data: st.DataObject, people: int) -> dict[str, Column]:
+    """Return the own fields of so many people, each either words or links of one sort."""
+    found: dict[str, Column] = {}
+    for name in sorted(PERSONAL - {"subject", "preheader"}):
+        if data.draw(st.booleans()) or name == "unsubscribe_url":
+            link = data.draw(LINKS)
+            tokens = [f"{name[:3]}-{person}".ljust(39, "_").encode() for person in range(people)]
+            found[name] = LinkColumn(link.before.replace("'", ""), tokens, link.behind)
+        else:
+            found[name] = data.draw(st.lists(WORDS, min_size=people, max_size=people))
+    return found
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data(), st.integers(1, 5), st.booleans())
+def test_mails_merged_for_many_are_those_of_each(
+    quick: Composer, slow: Composer, data: st.DataObject, people: int, tricky: bool
+) -> None:
+    """To the byte, whoever else is among them and in whatever order they are asked for: nobody reads another's."""
+    if tricky:
+        quick = small(TRICKY, subjects=("{{ name }}, a tip", "A tip"), preheader=PREHEADER)
+        slow = whole(small(TRICKY, subjects=quick.library.mail("series", "tip").subjects, preheader=PREHEADER))
+    sequence, name = data.draw(st.sampled_from(sorted(quick.library.mails)))
+    alike = {name: value for name, value in fields().items() if name not in PERSONAL} | dict.fromkeys(PERSONAL, "")
+    own, to = columns_of(data, people), [f"p{person}@mill.example" for person in range(people)]
+    merge = quick.merge(sequence, name, alike, own, to=to, mailing_ids=range(7, 7 + people), date=DATE)
+    for place in data.draw(st.permutations(range(people))):
+        one = {name: of_one(column, place) for name, column in own.items()}
+        alone = slow.render(sequence, name, alike, own=one, to=to[place], mailing_id=7 + place, date=DATE)
+        assert quick.one_of(merge, place) == alone.message
+
+
+def test_one_whose_address_is_none_is_the_only_one_without_mail(quick: Composer) -> None:
+    to = ["ann@mill.example", "ben> @mill.example", "cy@mill.example"]
+    ways_out = LinkColumn("https://go.mill.example/u/", [b"a" * 39, b"b" * 39, b"c" * 39])
+    own: dict[str, Column] = {"unsubscribe_url": ways_out}
+    merge = quick.merge("series", "the-plate", fields(), own, to=to, mailing_ids=(1, 2, 3), date=DATE)
+    with pytest.raises(ContentError, match="header"):
+        quick.one_of(merge, 1)
+    for place in (0, 2):
+        assert f"\r\nTo: {to[place]}\r\n".encode() in quick.one_of(merge, place)
 
 
 def test_most_of_the_sample_mails_have_a_stencil(quick: Composer) -> None:
@@ -178,4 +222,5 @@ def test_only_the_wanted_fields_need_to_be_made() -> None:
 def test_a_stencil_fills_each_hole_for_its_place() -> None:
     cut = f"To: {mark('head', 'To')}\r\n100% {mark('html', 'name')} {mark('text', 'name')} {mark('head', 'To')}."
     stencil = Stencil(cut, {})
-    assert stencil.filled({"name": "<b>", "To": "x"}) == b"To: x\r\n100% &lt;b&gt;=\r\n <b>=\r\n x."
+    (row,) = stencil.rows({"name": ["<b>"], "To": ["x"]}, {})
+    assert stencil.filled(row) == b"To: x\r\n100% &lt;b&gt;=\r\n <b>=\r\n x."

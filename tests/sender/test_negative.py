@@ -219,13 +219,11 @@ def test_what_was_claimed_is_not_claimed_again(funnel: Funnel) -> None:
     with funnel.session() as db:
         way = enrollments.latest(db, funnel.find_person(db, ANN).id, "confirm")
         assert way is not None
-        again = [
-            queue.Claimed(number, way.id, "confirm", "confirm", NOON, None, None, way.anchor_at, "done")
-            for number in (7, 8)
-        ]
-        queue.claim(db, again[:1], now=NOON, run_id=1)
+        at = seconds(NOON)
+        ways = [(at, None, None, at, "done", way.id)]
+        queue.claim(db, [(7, way.id, "confirm", "confirm", at, at, at, 1)], ways)
         with pytest.raises(sqlite3.IntegrityError), db.transaction():
-            queue.claim(db, again[1:], now=NOON, run_id=2)
+            queue.claim(db, [(8, way.id, "confirm", "confirm", at, at, at, 2)], ways)
         claimed = mailings.of_enrollment(db, way.id)
 
     assert [(mailing.id, mailing.run_id) for mailing in claimed] == [(7, 1)]

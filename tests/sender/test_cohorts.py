@@ -1,0 +1,95 @@
+"""What is decided once for many people is what is decided for each of them."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from funnel import enroll, policy
+from funnel.store import enrollments, events
+from funnel.store.database import seconds
+from tests.kit import make_funnel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from funnel.app import Funnel
+    from funnel.sender import Sender
+    from funnel.store.database import Database
+
+#: A Monday, midday in Chicago.
+NOON = datetime(2026, 6, 1, 17, 0, 30, tzinfo=UTC)
+ZONES = ["America/Chicago", "Europe/London", "Asia/Kathmandu", "Pacific/Auckland", "Nowhere/Atall"]
+PEOPLE = 400
+
+
+@pytest.fixture
+def funnel(tmp_path: Path) -> Funnel:
+    return make_funnel(tmp_path, now=NOON)
+
+
+def crowd(funnel: Funnel, db: Database, seed: int) -> None:
+    """Enter people of every sort, each on one way whose next step is due."""
+    dice, now = random.Random(seed), seconds(NOON)
+    names = [step.name for step in funnel.context.sequences["series"].steps]
+    for number in range(1, PEOPLE + 1):
+        email = f"p{number}@mail.example" if dice.random() < 0.9 else f"p+{number}@mail.example"
+        status = dice.choice(["confirmed"] * 6 + ["paused", "unsubscribed"])
+        paused = now + dice.choice([-3_600, 86_400]) if status == "paused" else None
+        db.execute(
+            """INSERT INTO subscriber (id, email, email_key, status, zone, locale, source, created_at, confirmed_at,
+                                       paused_until, gap_days) VALUES (?, ?, ?, ?, ?, 'en-US', '', 0, 0, ?, ?)""",
+            (number, email, email, status, dice.choice(ZONES), paused, dice.choice([0, 0, 7])),
+        )
+        place = dice.randrange(len(names))
+        behind = dice.sample(names[:place], min(place, dice.randrange(3)))
+        last = dice.choice([None, now - 3_600, now - 20 * 3_600, now - 20 * 3_600 + 1, now - 30 * 86_400])
+        step = dice.choice([names[place], names[place], "gone-step"])
+        late = dice.choice([0, 30, 86_399, 86_400, 3 * 86_400 + 5, 40 * 86_400])
+        anchor = now - dice.randrange(90 * 86_400)
+        db.execute(
+            """INSERT INTO enrollment (id, subscriber_id, sequence, anchor_at, next_step, next_at, last_at)
+               VALUES (?, ?, 'series', ?, ?, ?, ?)""",
+            (1_000 + number, number, anchor, step, now - late, last),
+        )
+        for name in behind:
+            db.execute(
+                """INSERT INTO mailing (enrollment_id, step, kind, status, due_at, claimed_at, first_at)
+                   VALUES (?, ?, 'drip', 'sent', 0, 0, 0)""",
+                (1_000 + number, name),
+            )
+        if dice.random() < 0.1:
+            events.suppress(db, funnel.context.hash_of(email.replace(f"+{number}", "")), "blocked", NOON)
+
+
+def plans(funnel: Funnel, sender: Sender) -> dict[int, tuple[object, ...]]:
+    """Return what is to follow for each who may be mailed, each looked at alone."""
+    found: dict[int, tuple[object, ...]] = {}
+    for due in sender.waiting(NOON, -1):
+        if isinstance(sender.decide(due, NOON), policy.Go):
+            plan = enroll.following(funnel.context, due, now=NOON, mailed_at=NOON)
+            found[due.enrollment.id] = (due.step.name, plan.step, plan.at, plan.anchor, plan.ended)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_claims_of_many_are_those_of_each(funnel: Funnel, seed: int) -> None:
+    """P1, P5: who goes, and what follows for them, for every status, zone, pause, gap, delay and step behind them."""
+    with funnel.session() as db:
+        with db.transaction():
+            crowd(funnel, db, seed)
+        sender = funnel.sender(db)
+        expected = plans(funnel, sender)
+        assert sender.claim_batch(PEOPLE, NOON) == PEOPLE
+        claimed = {}
+        for claim in sender.claims.values():
+            way = enrollments.by_id(db, claim.way.id)
+            assert way is not None
+            assert way.last_at == NOON.replace(microsecond=0)
+            claimed[way.id] = (claim.step.name, way.next_step, way.next_at, way.anchor_at, way.ended)
+
+    assert claimed == expected
+    assert 20 < len(claimed) < PEOPLE - 20
