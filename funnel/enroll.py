@@ -11,6 +11,7 @@ from funnel.address import parse_address
 from funnel.model import Due, Kind, Step
 from funnel.schedule import due_at, local_instant, moved_anchor, open_seconds, wanted_seconds, zone
 from funnel.store import choices, enrollments, mailings, runs, subscribers
+from funnel.store.database import maybe_moment, maybe_seconds, moment, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -88,26 +89,12 @@ def open_step(sequence: Sequence, had: Collection[str]) -> Step | None:
 
 
 class Plan(NamedTuple):
-    """What comes next on a way: a step and when, or why there is none."""
+    """What comes next on a way: a step and when, or why there is none; moments are UTC seconds."""
 
     step: str | None
-    at: datetime | None
-    anchor: datetime
+    at: int | None
+    anchor: int
     ended: str = ""
-
-
-def following(ctx: Context, due: Due, *, now: datetime, mailed_at: datetime | None) -> Plan:
-    """Return what follows a step dealt with at ``now``; the rest moves back when that one came late.
-
-    ``mailed_at`` is when the person was last mailed, this step included.
-    """
-    enrollment = due.enrollment
-    anchor = moved_anchor(enrollment.anchor_at, enrollment.next_at or now, now)
-    step = open_step(ctx.sequences[enrollment.sequence], {*due.had, due.step.name})
-    if step is None:
-        return Plan(None, None, anchor, "done")
-    calendar = _at_least(ctx.calendar, due.gap_days)
-    return Plan(step.name, due_at(step, anchor, zone(due.subscriber.zone), calendar, mailed_at), anchor)
 
 
 class Course(NamedTuple):
@@ -128,17 +115,20 @@ class Course(NamedTuple):
         gap = int(calendar.gap.total_seconds())
         return cls(step, wanted_seconds(step, where), None if step.urgent else open_seconds(where, calendar), gap)
 
-    def plan(self, anchor: int, planned: int, now: int) -> tuple[str | None, int | None, int, str]:
-        """Return what ``following`` does for somebody who is mailed now, all moments in UTC seconds."""
+    def plan(self, *, anchor: int, planned: int, now: int, mailed_at: int | None) -> Plan:
+        """Return what follows a step dealt with at ``now``; the rest moves back when that one came late.
+
+        ``mailed_at`` is when the person was last mailed, this step included.
+        """
         late = now - planned
         if late >= DAY:
-            anchor += late // DAY * DAY
+            anchor += late // DAY * DAY  # as ``moved_anchor`` does
         if self.step is None or self.wanted is None:
-            return None, None, anchor, "done"
+            return Plan(None, None, anchor, "done")
         at = self.wanted.of(anchor)
         if self.opens is not None:
-            at = self.opens.of(max(at, now + self.gap))
-        return self.step.name, at, anchor, ""
+            at = self.opens.of(at if mailed_at is None else max(at, mailed_at + self.gap))
+        return Plan(self.step.name, at, anchor)
 
 
 #: Nothing follows.
@@ -150,13 +140,16 @@ def advance(
 ) -> None:
     """Plan what follows the step just dealt with; staff begin anew each week."""
     had = frozenset(mailing.step for mailing in mailings.of_enrollment(db, enrollment.id))
-    mailed_at = enrollments.last_mail_at(db, person.id)
     due = Due(
-        enrollment._replace(next_at=planned), person, Step("", Kind.DRIP), suppressed=False,
-        gap_days=choices.gap_days(db, person.id), had=had,
+        enrollment, person, Step("", Kind.DRIP), suppressed=False, gap_days=choices.gap_days(db, person.id), had=had
+    )
+    plan = Course.after(ctx, due).plan(
+        anchor=seconds(enrollment.anchor_at), planned=seconds(planned), now=seconds(now),
+        mailed_at=maybe_seconds(enrollments.last_mail_at(db, person.id)),
     )  # fmt: skip
-    plan = following(ctx, due, now=now, mailed_at=mailed_at)
-    enrollments.plan(db, enrollment.id, step=plan.step, at=plan.at, anchor=plan.anchor, ended=plan.ended)
+    enrollments.plan(
+        db, enrollment.id, step=plan.step, at=maybe_moment(plan.at), anchor=moment(plan.anchor), ended=plan.ended
+    )
     weekly_again(db, ctx, due, now)
 
 

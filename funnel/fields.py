@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from funnel import gifts, report, signup
 from funnel.model import PERSONAL, Crowd, Kind, of_one
 from funnel.profile import direction
-from funnel.schedule import zone
+from funnel.schedule import QUARTER, zone
 from funnel.store.database import maybe_seconds, moment, seconds
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 #: Mail without links that act for a person: whoever reads it may not be who it is about.
 CLOSED = frozenset({Kind.CONFIRM, Kind.DIGEST})
 GIFT = frozenset({"gift_code", "gift_expires"})
-#: A local day begins at a whole quarter of an hour in UTC, wherever that is.
-QUARTER = 900
 
 Maker = Callable[["Crowd", "datetime"], "Column"]
 
@@ -168,7 +166,7 @@ class Fields:
         return {"digest": lines, "digest_until": day_in(crowd.zones[0], until)}
 
     def _whys(self, crowd: Crowd, kind: Kind, *, moving: bool) -> list[str]:
-        """Return why each of them gets a mail."""
+        """Return why each of them gets a mail; a local day begins at a whole quarter of an hour in UTC everywhere."""
         why = self._why
         return [
             why(kind, moving, source.startswith("import "), where, None if at is None else at // QUARTER)

@@ -21,12 +21,8 @@ class Mac:
         self._inner = hashlib.sha256(block.translate(INNER))
         self._outer = hashlib.sha256(block.translate(OUTER))
 
-    def of(self, data: bytes) -> bytes:
-        """Return the code of some data, 32 bytes."""
-        return self.of_each((data,))[0]
-
     def of_each(self, many: Iterable[bytes]) -> list[bytes]:
-        """Return the code of each, in their order."""
+        """Return the code of each, 32 bytes, in their order."""
         within, around = self._inner.copy, self._outer.copy
         codes: list[bytes] = []
         for data in many:

@@ -5,6 +5,7 @@ Deterministic: the same person, mail, version and moment give the same bytes, wh
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -50,10 +51,8 @@ LARGEST_FIELD = 2_000
 HEADLINES = frozenset({"subject", "preheader"})
 #: More than there are ways to leave the fields of one mail empty, in any mail we know.
 MOST_STENCILS = 64
-#: Which of a mail's personal fields somebody has.
+#: Which of a mail's personal fields somebody has; a stencil is for one of these, and one of the mail's subjects.
 Fit = tuple[bool, ...]
-#: Stands for the number of a subject.
-EVERY = -1
 #: Mail that is no series: a confirmation stops by itself (UNS-14), and staff stop theirs in the settings.
 NO_WAY_OUT = frozenset({Kind.CONFIRM, Kind.DIGEST})
 
@@ -121,7 +120,7 @@ class _Sheet:
     columns: dict[str, Column]
     fits: Sequence[Fit]
     made: dict[Hole, Sequence[bytes]] = field(default_factory=dict)  #: what was made of the columns
-    fillings: dict[Fit, _Filling | None] = field(default_factory=dict)
+    fillings: dict[tuple[int, Fit], _Filling | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -134,7 +133,8 @@ class Merge:
     to: Sequence[str]
     mailing_ids: Sequence[int]
     date: datetime
-    sheets: dict[int, _Sheet | None] = field(default_factory=dict)  #: by subject
+    common: _Sheet | None = None  #: of all copies, whatever their subject
+    sheets: dict[int, _Sheet | None] = field(default_factory=dict)  #: by the subject's number
 
     @property
     def version(self) -> str:
@@ -225,7 +225,11 @@ class Composer:
         parts = self._of(sequence, name)
         if parts.source is not fields:
             self._compare(parts, fields)
-        return Merge(parts, fields, own, to, mailing_ids, date)
+        made = Merge(parts, fields, own, to, mailing_ids, date)
+        if parts.common is not None:
+            with suppress(ContentError):  # it is one person's, who is found when every copy is written whole
+                made.common = self._common_sheet(made)
+        return made
 
     def one_of(self, merge: Merge, place: int) -> bytes:
         """Return the message to one of many; raises ContentError when it may not be sent as it is.
@@ -233,10 +237,14 @@ class Composer:
         It is plain ASCII, with no bare CR or LF and no line that starts with a dot.
         """
         variant = merge.mailing_ids[place] % len(merge.parts.subjects)
-        sheet = merge.sheets[variant] if variant in merge.sheets else self._sheet(merge, variant)
+        if variant not in merge.sheets:
+            merge.sheets[variant] = self._sheet(merge, variant)
+        sheet = merge.sheets[variant]
         if sheet is not None:
-            fit = sheet.fits[place]
-            filling = sheet.fillings[fit] if fit in sheet.fillings else self._filling(merge, sheet, variant, place)
+            fit = (variant, sheet.fits[place])
+            if fit not in sheet.fillings:
+                sheet.fillings[fit] = self._filling(merge, sheet, fit, place)
+            filling = sheet.fillings[fit]
             if filling is not None:
                 cut, rows = filling
                 message = cut.stencil.filled(rows[place])
@@ -246,21 +254,12 @@ class Composer:
 
     def _sheet(self, merge: Merge, variant: int) -> _Sheet | None:
         """Return what the copies with one subject are made from; None when that takes more than a stencil."""
-        parts = merge.parts
         try:
-            if EVERY not in merge.sheets:
-                merge.sheets[EVERY] = None
-                merge.sheets[EVERY] = self._common_sheet(merge) if parts.common is not None else None
-            sheet = merge.sheets[EVERY]
-            made = sheet and (
-                _Sheet(sheet.columns, sheet.fits, sheet.made)
-                if parts.plain[variant]
-                else self._own_subjects(merge, sheet, variant)
-            )
+            if merge.common is not None and not merge.parts.plain[variant]:
+                return self._own_subjects(merge, merge.common, variant)
         except ContentError:
-            made = None  # it is one person's, who is found when every copy is written whole
-        merge.sheets[variant] = made
-        return made
+            return None  # it is one person's, who is found when every copy is written whole
+        return merge.common
 
     def _common_sheet(self, merge: Merge) -> _Sheet | None:
         """Return what all copies are made from, whatever their subject."""
@@ -289,22 +288,20 @@ class Composer:
         fits = [before + after for before, after in zip(sheet.fits, _fits(own), strict=True)]
         return _Sheet(sheet.columns | own, fits, sheet.made.copy())
 
-    def _filling(self, merge: Merge, sheet: _Sheet, variant: int, place: int) -> _Filling | None:
+    def _filling(self, merge: Merge, sheet: _Sheet, fit: tuple[int, Fit], place: int) -> _Filling | None:
         """Return a stencil that fits one of many, cut now when there is none, and what fills it; None if none does."""
-        parts, fit = merge.parts, sheet.fits[place]
-        cut = parts.stencils.get((variant, fit))
+        parts = merge.parts
+        cut = parts.stencils.get(fit)
         if cut is None:
             if len(parts.stencils) >= MOST_STENCILS:
                 parts.stencils.clear()
             own_subject = "Subject" in sheet.columns
             cut = self._cut(parts, merge.fields_of(place), merge.copy(place), own_subject=own_subject)
-            parts.stencils[variant, fit] = cut
+            parts.stencils[fit] = cut
         try:
-            filling = _Filling(cut, cut.stencil.rows(sheet.columns, sheet.made))
+            return _Filling(cut, cut.stencil.rows(sheet.columns, sheet.made))
         except (NoFitError, UnicodeEncodeError):
-            filling = None
-        sheet.fillings[fit] = filling
-        return filling
+            return None
 
     def _compare(self, parts: _Parts, fields: Mapping[str, object]) -> None:
         """Forget the stencils when what is alike for everybody is not what it was."""

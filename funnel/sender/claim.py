@@ -62,7 +62,11 @@ class Mails:
 
     claims: list[Claim] = field(default_factory=list)
     merge: Merge | None = None
-    version: str = ""  #: of the mail's source, when they were written by it
+
+    @property
+    def version(self) -> str:
+        """The fingerprint of the mail's source, when they were written by it."""
+        return self.merge.version if self.merge else ""
 
     def crowd(self) -> Crowd:
         """Return who gets them."""
@@ -91,9 +95,7 @@ class Cohort:
     """What holds for all who wait in the same place: they all go now, or each has to be looked at."""
 
     step: Step
-    kind: str
     goes: bool
-    weekly: bool
     course: enroll.Course
 
 
@@ -168,13 +170,16 @@ class Claimer(Decider):
         queue.claim(
             self.db,
             [
-                (number, way.id, cohort.step.name, cohort.kind, way.next_at or at, at, at, run_id)
+                (number, way.id, cohort.step.name, cohort.step.kind.value, way.next_at or at, at, at, run_id)
                 for number, (way, cohort) in enumerate(go, first)
             ],
-            [(at, *cohort.course.plan(way.anchor, way.next_at or at, at), way.id) for way, cohort in go],
+            [
+                (at, *cohort.course.plan(anchor=way.anchor, planned=way.next_at or at, now=at, mailed_at=at), way.id)
+                for way, cohort in go
+            ],
         )
         for way, cohort in go:
-            if cohort.weekly:
+            if self.ctx.sequences[way.sequence].weekly:
                 enroll.weekly_again(self.db, self.ctx, way.due(cohort.step, suppressed=False), now)
         for number, (way, cohort) in enumerate(go, first):
             self.claims[number] = Claim(number, way, cohort.step, now)
@@ -182,16 +187,9 @@ class Claimer(Decider):
     def _cohort(self, way: Waiting, now: datetime) -> Cohort:
         """Return what holds for all who wait where one of them does."""
         due = way.due(self.next_step(way), suppressed=False)
-        sequence = self.ctx.sequences.get(way.sequence)
         goes = alike(due.step) and isinstance(self.decide(due._replace(mailed_at=None), now), policy.Go)
-        weekly = bool(sequence and sequence.weekly)
-        return Cohort(
-            due.step,
-            due.step.kind.value,
-            goes,
-            weekly,
-            enroll.Course.after(self.ctx, due) if sequence else enroll.THE_END,
-        )
+        known = way.sequence in self.ctx.sequences
+        return Cohort(due.step, goes, enroll.Course.after(self.ctx, due) if known else enroll.THE_END)
 
     def _goes(self, way: Waiting, cohort: Cohort, now: datetime, *, suppressed: bool, mailed: set[int]) -> bool:
         """Decide about one person; record what is done when this mail does not go now."""

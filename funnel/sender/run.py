@@ -291,7 +291,6 @@ class Sender(Claimer):
         mails.merge = self.composer.merge(
             sequence, step.name, fields, own, to=to, mailing_ids=numbers, date=first.first
         )
-        mails.version = mails.merge.version
         claims.clear()  # they name each other, which would keep a batch in memory until it is looked for
         return mails.merge
 

@@ -49,7 +49,7 @@ PREHEADER = "{% if name %}For {{ name }}{% endif %}"
 
 def whole(composer: Composer) -> Composer:
     """Return a composer without stencils, which fills in every part anew."""
-    composer._sheet = lambda *_: None  # type: ignore[method-assign]
+    vars(composer)["_sheet"] = lambda *_: None
     return composer
 
 

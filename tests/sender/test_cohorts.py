@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
 from funnel import enroll, policy
+from funnel.schedule import due_at, moved_anchor, zone
 from funnel.store import enrollments, events
 from funnel.store.database import seconds
 from tests.kit import make_funnel
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from funnel.app import Funnel
+    from funnel.model import Due
     from funnel.sender import Sender
     from funnel.store.database import Database
 
@@ -70,9 +73,19 @@ def plans(funnel: Funnel, sender: Sender) -> dict[int, tuple[object, ...]]:
     found: dict[int, tuple[object, ...]] = {}
     for due in sender.waiting(NOON, -1):
         if isinstance(sender.decide(due, NOON), policy.Go):
-            plan = enroll.following(funnel.context, due, now=NOON, mailed_at=NOON)
-            found[due.enrollment.id] = (due.step.name, plan.step, plan.at, plan.anchor, plan.ended)
+            found[due.enrollment.id] = (due.step.name, *following(funnel, due))
     return found
+
+
+def following(funnel: Funnel, due: Due) -> tuple[object, ...]:
+    """Return what follows, worked out moment by moment: next step, when, anchor, why there is none."""
+    ctx, way = funnel.context, due.enrollment
+    anchor = moved_anchor(way.anchor_at, way.next_at or NOON, NOON)
+    step = enroll.open_step(ctx.sequences[way.sequence], {*due.had, due.step.name})
+    if step is None:
+        return None, None, anchor, "done"
+    calendar = replace(ctx.calendar, gap=max(ctx.calendar.gap, timedelta(days=due.gap_days)))
+    return step.name, due_at(step, anchor, zone(due.subscriber.zone), calendar, NOON), anchor, ""
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,6 +8,7 @@ import sqlite3
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 
@@ -449,11 +450,8 @@ def test_an_unsubscribe_between_claim_and_wire_stops_the_mail(funnel: Funnel, se
             assert funnel.unsubscribe(person.id, Receipt(act="withdrawn", at=clock.now))
             return message
 
-        sender.composer.one_of = stop_meanwhile  # type: ignore[method-assign]
-        try:
+        with patch.object(sender.composer, "one_of", stop_meanwhile):
             outcomes = list(sender.send_due())
-        finally:
-            sender.composer.one_of = write  # type: ignore[method-assign]
     assert words(outcomes) == [("guide", "skipped")]
     assert len(server.ledger) == 1
 
@@ -518,12 +516,8 @@ def test_without_memory_a_run_ends_as_if_killed_and_the_next_one_sends_the_rest(
                 raise MemoryError
             return write(merge, place)
 
-        sender.composer.one_of = short_of  # type: ignore[method-assign]
-        try:
-            with pytest.raises(MemoryError):
-                list(sender.send_due())
-        finally:
-            sender.composer.one_of = write  # type: ignore[method-assign]
+        with patch.object(sender.composer, "one_of", short_of), pytest.raises(MemoryError):
+            list(sender.send_due())
 
     run(funnel)
     assert sorted(message.recipient for message in server.ledger) == people
