@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,13 +22,39 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks; one look is three look-ups in small indexes.
 LOOK = 1.0
+#: Seconds slept at a time: a signal does not end a sleep.
+NAP = 0.2
 #: Seconds of rest after a run that could not send.
 REST = 60.0
 #: Seconds between two notes that the sender is alive.
 ALIVE = 30.0
 
 
-def keep_sending(funnel: Funnel, drain: Callable[[], int], stop: threading.Event, *, beside: bool) -> int:
+class Stop:
+    """Whether it is enough, which a signal may say at any moment.
+
+    Not an Event: that has a lock, and whoever is interrupted while holding it, and then asks for it, hangs for ever.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def set(self) -> None:
+        """Say that it is enough."""
+        self._said = True
+
+    def is_set(self) -> bool:
+        """Return whether it is enough."""
+        return self._said
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until it is enough, which is noticed within ``NAP`` seconds."""
+        end = time.monotonic() + seconds
+        while not self._said and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, NAP))
+
+
+def keep_sending(funnel: Funnel, drain: Callable[[], int], stop: Stop, *, beside: bool) -> int:
     """Call ``drain`` whenever something is due, until ``stop`` is set; returns 0.
 
     ``beside`` ends it also when the process that started it is gone. What ``drain`` raises for a person to

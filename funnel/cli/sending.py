@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from funnel.cli.loop import gentle, keep_sending
+from funnel.cli.loop import Stop, gentle, keep_sending
 from funnel.cli.output import (
     json_option,
     now_option,
@@ -73,7 +72,7 @@ def send_command(
         raise click.UsageError("--now goes with --dry-run only; real mail goes at the real time.")
     if clock_ok:
         _trust_clock(funnel)
-    stop = threading.Event()
+    stop = Stop()
     lines = log_wanted(log) and not as_json
 
     def drain(anew: Funnel, *, quiet: bool) -> int:
@@ -100,7 +99,7 @@ def _with_log(drain: Callable[[], int], funnel: Funnel, lines: bool) -> Callable
     return (lambda: logged(drain, lambda: f"{funnel.clock():%Y-%m-%dT%H:%M:%SZ}")) if lines else drain
 
 
-def _drain(funnel: Funnel, limit: int, stop: threading.Event, told: Teller) -> int:
+def _drain(funnel: Funnel, limit: int, stop: Stop, told: Teller) -> int:
     """Send what is due and return the exit code; ``stop`` ends it after the mail on the wire."""
     from funnel.keeping.clock import check_clock, this_machine
 

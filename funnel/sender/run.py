@@ -59,6 +59,13 @@ SOON = timedelta(seconds=1)
 BREAKER = timedelta(hours=1)
 
 
+class Stopping(Protocol):
+    """Says when it is enough."""
+
+    def is_set(self) -> bool:
+        """Return whether it is."""
+
+
 class FieldsOf(Protocol):
     """Gives the fields that fill a mail for those who get it."""
 
@@ -87,7 +94,7 @@ class Sender(Claimer):
         self.fields_of = fields_of
         self.clock = clock
         self.halted = ""  #: why the run stopped early, if it did
-        self.stop = threading.Event()  #: set from outside: end after the mails on the wire
+        self.stop: Stopping = threading.Event()  #: set from outside: end after the mails on the wire
         self._suspects = 0
         self._unwritten = 0
         self._refusal = ""  #: what the server said when it refused us as a sender

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ COMMAND = str(Path(sys.executable).with_name("funnel"))
 PATIENCE = 60
 
 
-class Looks(threading.Event):
+class Looks(loop.Stop):
     """Ends a loop after so many waits, without waiting; keeps how long each would have been."""
 
     def __init__(self, most: int) -> None:
@@ -37,11 +36,53 @@ class Looks(threading.Event):
         self.most = most
         self.rests: list[float] = []
 
-    def wait(self, timeout: float | None = None) -> bool:
-        self.rests.append(timeout or 0)
+    def wait(self, seconds: float) -> None:
+        self.rests.append(seconds)
         if len(self.rests) >= self.most:
             self.set()
-        return self.is_set()
+
+
+#: Waits, and is told to end at each place in turn at which Python lets a signal in.
+INTERRUPTED = """
+import sys
+from funnel.cli.loop import Stop
+
+for place in range(1, 60):
+    stop, left = Stop(), place
+
+    def passing(frame, event, argument):
+        global left
+        left -= 1
+        if not left:
+            stop.set()
+        return passing
+
+    sys.settrace(passing)
+    stop.wait(0.001)
+    sys.settrace(None)
+    assert stop.is_set() == (left < 1)
+print("over")
+"""
+
+
+def test_who_waits_can_be_told_to_end_at_any_moment() -> None:
+    """F-7: a signal comes in the midst of whatever the loop does, also of how it waits; it must not hang then."""
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=20, check=False)
+    assert (done.stdout, done.stderr) == ("over\n", "")
+
+
+def test_a_rest_is_slept_in_naps_and_ends_with_the_one_it_is_told_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, naps = loop.Stop(), list[float]()
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            stop.set()
+
+    monkeypatch.setattr(time, "sleep", nap)
+    stop.wait(PATIENCE)
+    stop.wait(PATIENCE)
+    assert naps == [loop.NAP] * 3
 
 
 def until(true: Callable[[], object]) -> None:
