@@ -95,7 +95,7 @@ def send(folder: str) -> dict[str, float]:
             pass
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
     sent = sender.tally[MailingStatus.SENT]
-    assert sent == sender.tally.total, sender.tally
+    assert sent == sender.tally.total(), sender.tally
     cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     return {"messages": sent, "wall": wall, "cpu": cpu, "peak": peak_megabytes()}
 

@@ -7,7 +7,7 @@ mail is a named tuple, which is made five times as fast as a frozen dataclass.
 from __future__ import annotations
 
 from collections import abc
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -384,23 +384,3 @@ class Receipt:
     operator: str = ""
     detail: str = ""
     marketing: bool | None = None  #: the separate box, when there is one
-
-
-@dataclass(slots=True)
-class Tally:
-    """Counts of one run, by mailing status."""
-
-    counts: dict[MailingStatus, int] = field(default_factory=dict)
-
-    def add(self, status: MailingStatus) -> None:
-        """Count one more."""
-        self.counts[status] = self.counts.get(status, 0) + 1
-
-    def __getitem__(self, status: MailingStatus) -> int:
-        """Return how many ended in this status."""
-        return self.counts.get(status, 0)
-
-    @property
-    def total(self) -> int:
-        """Return how many there were in all."""
-        return sum(self.counts.values())

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -18,7 +19,7 @@ import click
 
 from funnel.cli.output import on_terminal, print_json, safe
 from funnel.errors import FunnelError, RunActiveError
-from funnel.model import MailingStatus, Tally
+from funnel.model import MailingStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ def teller(*, log: bool, as_json: bool, quiet: bool) -> Teller:
     return Bar(as_json=as_json, quiet=quiet) if on_terminal() and not as_json else Summary(as_json=as_json, quiet=quiet)
 
 
-def counted(tally: Tally) -> dict[str, int]:
+def counted(tally: Counter[MailingStatus]) -> dict[str, int]:
     """Return how many mails ended in each status."""
     return {str(status): tally[status] for status in WORDS}
 
@@ -137,7 +138,7 @@ class Summary:
         if self.as_json:
             with suppress(OSError, ValueError):
                 print_json({**counts, "halted": fit(sender, sender.halted)})
-        elif sender.tally.total:
+        elif sender.tally.total():
             tell(", ".join(f"{n} {word}" for word, n in counts.items() if n) + ".")
         elif not self.quiet:
             tell("Nothing is due.")
@@ -248,7 +249,7 @@ class Log:
     """
 
     def __init__(self) -> None:
-        self._group = Tally()
+        self._group: Counter[MailingStatus] = Counter()
         self._begun = self._last = time.monotonic()
         self._started = False
         self._total = 0
@@ -260,7 +261,7 @@ class Log:
 
     def __exit__(self, *_: object) -> None:
         """Tell of mails that are written down and not yet told of, when the run failed."""
-        if self._group.total:
+        if self._group.total():
             self._written()
 
     def begin(self, sender: Sender, most: int) -> None:
@@ -276,27 +277,28 @@ class Log:
 
     def heard(self, outcome: Outcome) -> None:
         """Count one, and tell of the group when it is time."""
-        self._group.add(outcome.status)
+        self._group[outcome.status] += 1
         if time.monotonic() - self._last >= EVERY:
             self._written()
 
     def _written(self) -> None:
         now = time.monotonic()
-        n, seconds = self._group.total, now - self._last
+        n, seconds = self._group.total(), now - self._last
         counts = {word: n for word, n in counted(self._group).items() if n}
-        self._line("written", **counts, **_pace(n, seconds), total=self._sender.tally.total, due=self._total)
-        self._group, self._last = Tally(), now
+        self._line("written", **counts, **_pace(n, seconds), total=self._sender.tally.total(), due=self._total)
+        self._last = now
+        self._group.clear()
 
     def end(self, sender: Sender, fault: str) -> None:
         """Tell what was written down last, why it stopped early, and the counts of the whole run."""
-        if not self._started and (sender.tally.total or fault):
+        if not self._started and (sender.tally.total() or fault):
             self._start()
-        if self._group.total:
+        if self._group.total():
             self._written()
         if fault:
             self._line("halted", reason=fit(sender, fault.removeprefix("Error: ")))
         if self._started:
-            total, seconds = sender.tally.total, time.monotonic() - self._begun
+            total, seconds = sender.tally.total(), time.monotonic() - self._begun
             self._line("finished", **counted(sender.tally), **_pace(total, seconds), halted=bool(fault))
 
     def _line(self, event: str, **facts: object) -> None:

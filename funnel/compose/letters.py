@@ -107,10 +107,11 @@ class _Copy(NamedTuple):
 
 
 class _Filling(NamedTuple):
-    """A stencil, and what fills it for each of many people."""
+    """A stencil, what fills it for each of many people, and whether each copy has to be read again for its headers."""
 
     cut: _Cut
     rows: list[tuple[bytes, ...]]
+    read_again: bool
 
 
 @dataclass(slots=True)
@@ -246,10 +247,9 @@ class Composer:
                 sheet.fillings[fit] = self._filling(merge, sheet, fit, place)
             filling = sheet.fillings[fit]
             if filling is not None:
-                cut, rows = filling
-                message = cut.stencil.filled(rows[place])
+                message = filling.cut.stencil.filled(filling.rows[place])
                 if len(message) <= LARGEST_HTML:
-                    return gated(message, cut.head)
+                    return gated(message, filling.cut.head) if filling.read_again else message
         return self._whole(merge.parts, merge.fields_of(place), merge.copy(place))
 
     def _sheet(self, merge: Merge, variant: int) -> _Sheet | None:
@@ -299,9 +299,11 @@ class Composer:
             cut = self._cut(parts, merge.fields_of(place), merge.copy(place), own_subject=own_subject)
             parts.stencils[fit] = cut
         try:
-            return _Filling(cut, cut.stencil.rows(sheet.columns, sheet.made))
+            rows = cut.stencil.rows(sheet.columns, sheet.made)
         except (NoFitError, UnicodeEncodeError):
             return None
+        speaks_for_all = cut.stencil.adds_no_line(sheet.columns) and cut.head(cut.stencil.filled(rows[place]))
+        return _Filling(cut, rows, read_again=not speaks_for_all)
 
     def _compare(self, parts: _Parts, fields: Mapping[str, object]) -> None:
         """Forget the stencils when what is alike for everybody is not what it was."""

@@ -3,7 +3,8 @@
 Headers are written here and not by ``email.message``: its policies fold and encode long URLs, which
 breaks one-click unsubscribe, and decode encoded-words in values, which lets a name add a header
 (CVE-2024-6923). Afterwards the headers are read again, by rules stricter than any mail program's, and their
-names compared with the list of those allowed, so a mistake here stops the mail instead of sending it (MSG-4).
+names compared with the list of those allowed, so a mistake here stops the mail instead of sending it (MSG-4). Of
+copies made by one stencil one is read for all, as long as nothing in the others' headers can end a line.
 """
 
 from __future__ import annotations

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Where in a message, and which field.
 Hole = tuple[str, str]
+#: What signed links have in them where they differ.
+TOKENS = re.compile(rb"[A-Za-z0-9._-]*")
 #: A control character stands in no message of ours, so nobody's words can be taken for a mark.
 MARK = re.compile("\0([a-z]+):([A-Za-z_-]+)\0")
 
@@ -40,7 +42,7 @@ def mark(place: str, name: str) -> str:
 
 def link_mark(name: str, link: object) -> str:
     """Return what stands for a link in a header."""
-    return f"{link.before}{mark('token', name)}{link.behind}" if isinstance(link, Link) else mark("head", name)
+    return f"{link.before}{mark('token', name)}{link.behind}" if isinstance(link, Link) else mark("url", name)
 
 
 def slots(values: Mapping[str, object]) -> dict[str, object]:
@@ -107,6 +109,14 @@ class Stencil:
                 made[hole] = _filling(hole[0], column)
         return list(zip(*[made[hole] for hole in self._holes], strict=True))
 
+    def adds_no_line(self, columns: Mapping[str, Column]) -> bool:
+        """Return whether no value puts a line, and so a header, into a message's head, as hardly any does.
+
+        One copy whose headers are the ones meant then speaks for all of them.
+        """
+        heads = ["".join(map(str, columns[name])) for place, name in self._holes if place == "head"]
+        return all(map(str.isprintable, heads)) and all(place != "url" for place, _ in self._holes)
+
     def filled(self, row: tuple[bytes, ...]) -> bytes:
         """Return the message of the person whose row this is."""
         pieces = self._pieces.copy()
@@ -119,8 +129,10 @@ def _filling(place: str, column: Column) -> Sequence[bytes]:
     if isinstance(column, LinkColumn) != (place == "token"):
         raise NoFitError
     if isinstance(column, LinkColumn):
+        if not TOKENS.fullmatch(b"".join(column.tokens)):
+            raise NoFitError
         return column.tokens
-    if place == "head":
+    if place in {"head", "url"}:
         return [value.encode("ascii") for value in column]
     encode = in_text if place == "text" else in_html
     return [encode(value).encode("ascii") for value in column]

@@ -9,13 +9,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from funnel.errors import ElsewhereError, SealError
-from funnel.model import MailingStatus
 from funnel.store import events, ledger, runs, seal
 from funnel.store.database import moment, seconds
 from funnel.store.ledger import Batch, Ended, Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from funnel.store.database import Database
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 #: A run of another machine that gave no sign of life for so long is over.
 LEASE = timedelta(minutes=15)
 WHAT_TO_DO = "Nothing was sent. Run “funnel restore --resume” to see what is known, and to let sending go on."
-#: A mail that a run claimed: mailing, enrollment, sequence, step.
-Claimed = tuple[int, int, str, str]
 
 
 class Guard:
@@ -105,31 +101,18 @@ class Guard:
         self._number, self._acts = seal.next_batch(self.db)
         return self._number
 
-    def note_batch(self, run_id: int, claims: Iterable[Claimed], now: datetime) -> None:
-        """Tell the journal what is about to go out; on the disk when it returns.
+    def note_batch(self, run_id: int, mails: dict[str, tuple[list[int], list[int]]], now: datetime) -> None:
+        """Tell the journal what is about to go out, as ``ledger.Batch`` has it; on the disk when it returns.
 
         Call it after the claims were committed and before the first byte. Raises StoreError: then nothing may go.
         """
         pen, sealed = self._opened()
-        mails: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
-        for mailing, enrollment, sequence, step in claims:
-            of_step = mails.get((sequence, step))
-            if of_step is None:
-                of_step = mails[sequence, step] = ([], [])
-            of_step[0].append(mailing)
-            of_step[1].append(enrollment)
-        named = {f"{sequence}/{step}": of_step for (sequence, step), of_step in mails.items()}
-        pen.write([Batch(sealed.epoch, self._number, self._acts, seconds(now), run_id, named).line()])
+        pen.write([Batch(sealed.epoch, self._number, self._acts, seconds(now), run_id, mails).line()])
 
-    def note_done(self, outcomes: Iterable[tuple[int, MailingStatus]]) -> None:
-        """Tell the journal how mails of the batch ended; one of unknown fate is left open there."""
+    def note_done(self, sent: list[int], not_sent: list[int]) -> None:
+        """Tell the journal how mails of the batch ended; those of unknown fate are left open there."""
         pen, _ = self._opened()
-        sent: list[int] = []
-        kept: list[int] = []
-        for mailing, status in outcomes:
-            if status is not MailingStatus.UNCERTAIN:
-                (sent if status is MailingStatus.SENT else kept).append(mailing)
-        lines = [Ended(yes, ids).line() for yes, ids in ((True, sent), (False, kept)) if ids]
+        lines = [Ended(yes, ids).line() for yes, ids in ((True, sent), (False, not_sent)) if ids]
         if lines:
             pen.write(lines, durable=False)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from funnel import enroll, feedback, policy
 from funnel.keeping import Guard
-from funnel.model import Crowd, Kind, MailingStatus, Outcome, Tally
+from funnel.model import Crowd, Kind, MailingStatus, Outcome
 from funnel.sender.decide import Decider, alike
 from funnel.store import enrollments, mailings, queue
 from funnel.store.database import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from datetime import datetime
 
     from funnel.compose.letters import Merge
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
     from funnel.store.queue import Waiting
 
 
+#: What of a way a crowd is made of.
+OF_CROWD = itemgetter(
+    *map(queue.Waiting._fields.index, ("person", "id", "anchor", "name", "source", "zone", "confirmed"))
+)
+
+
 @dataclass(slots=True)
 class Claim:
     """One mail this run has taken upon itself."""
 
     mailing_id: int
     way: Waiting
-    step: Step
-    at: datetime
+    mails: Mails  #: those it is written with
+    place: int  #: among them
     again: Due | None = None  #: set when a deferred mail goes again
-    mails: Mails = field(init=False)  #: those it is written with, and its place among them
-    place: int = 0
     message: bytes = b""  #: while it is on its way, or may have to go again
     ended: datetime = field(init=False)  #: when it was answered, what that means, and in which words
     settled: policy.Settled = field(init=False)
@@ -43,23 +48,33 @@ class Claim:
     @property
     def due(self) -> Due:
         """The due step, with all a decision needs; who is claimed for the first time is not suppressed."""
-        return self.again or self.way.due(self.step, suppressed=False)
-
-    @property
-    def first(self) -> datetime:
-        """When it was tried first."""
-        return (self.again and self.again.first_at) or self.at
+        return self.again or self.way.due(self.mails.step, suppressed=False)
 
     @property
     def attempts(self) -> int:
         """How often it was tried before."""
         return self.again.attempts if self.again else 0
 
+    @property
+    def plainly_sent(self) -> bool:
+        """True when this was a first try that was taken, from which nothing else follows."""
+        return self.settled is policy.TAKEN and self.again is None and self.mails.step.kind is not Kind.GUIDE
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it, to be told."""
+        way, settled = self.way, self.settled
+        words = settled.reason or self.reply
+        return Outcome(way.person, way.sequence, self.mails.step.name, settled.status, words, self.mailing_id)
+
 
 @dataclass(slots=True)
 class Mails:
-    """Claims of one mail, which are written together."""
+    """Claims of one mail that were tried first at one moment, which is its date: they are written together."""
 
+    sequence: str
+    step: Step
+    first: datetime
     claims: list[Claim] = field(default_factory=list)
     merge: Merge | None = None
 
@@ -68,35 +83,25 @@ class Mails:
         """The fingerprint of the mail's source, when they were written by it."""
         return self.merge.version if self.merge else ""
 
+    def add(self, mailing_id: int, way: Waiting, again: Due | None = None) -> Claim:
+        """Return one more claim of this mail."""
+        claim = Claim(mailing_id, way, self, len(self.claims), again)
+        self.claims.append(claim)
+        return claim
+
     def crowd(self) -> Crowd:
         """Return who gets them."""
-        ways = [claim.way for claim in self.claims]
-        return Crowd(
-            [way.person for way in ways], [way.id for way in ways], [way.anchor for way in ways],
-            [way.name for way in ways], [way.source for way in ways], [way.zone for way in ways],
-            [way.confirmed for way in ways],
-        )  # fmt: skip
-
-
-def sort(claims: Iterable[Claim]) -> None:
-    """Tell claims which others are of the same mail and date."""
-    found: dict[tuple[str, str, datetime], Mails] = {}
-    for claim in claims:
-        name = (claim.way.sequence, claim.step.name, claim.first)
-        mails = found.get(name)
-        if mails is None:
-            mails = found[name] = Mails()
-        claim.mails, claim.place = mails, len(mails.claims)
-        mails.claims.append(claim)
+        return Crowd(*zip(*[OF_CROWD(claim.way) for claim in self.claims], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """What holds for all who wait in the same place: they all go now, or each has to be looked at."""
 
-    step: Step
+    mails: Mails
     goes: bool
     course: enroll.Course
+    weekly: bool
 
 
 class Claimer(Decider):
@@ -104,8 +109,9 @@ class Claimer(Decider):
 
     def __init__(self, db: Database, ctx: Context) -> None:
         super().__init__(db, ctx)
-        self.tally = Tally()
+        self.tally: Counter[MailingStatus] = Counter()  #: what became of all that is dealt with
         self.claims: dict[int, Claim] = {}  #: those without an answer
+        self.mails: dict[tuple[str, str, datetime], Mails] = {}  #: those of the batch at hand, by mail and date
         self.outcomes: list[Outcome] = []  #: those not yet told
         self.run_id = 0
         self.seen = 0  #: what others had written when the claims at hand were decided about
@@ -116,6 +122,7 @@ class Claimer(Decider):
 
         All of it is one transaction, which is on the disk before the first byte of any of these mails can leave.
         """
+        self.mails = {}
         with self.db.transaction():
             self.seen = self.db.version
             retries = mailings.retries_due(self.db, now, most, not_of_run=self.run_id)
@@ -145,7 +152,15 @@ class Claimer(Decider):
         if not isinstance(verdict, policy.Go):
             self._not_now(due, verdict, now)
         elif due.mailing_id and mailings.reclaim(self.db, due.mailing_id, now=now, run_id=self.run_id):
-            self.claims[due.mailing_id] = Claim(due.mailing_id, way, due.step, now, due)
+            mails = self._mails(way.sequence, due.step, due.first_at or now)
+            self.claims[due.mailing_id] = mails.add(due.mailing_id, way, due)
+
+    def _mails(self, sequence: str, step: Step, first: datetime) -> Mails:
+        name = (sequence, step.name, first)
+        found = self.mails.get(name)
+        if found is None:
+            found = self.mails[name] = Mails(sequence, step, first)
+        return found
 
     def _claim_all(self, found: list[Waiting], now: datetime) -> None:
         """Claim the first mails of a batch that go now; who is in it twice, a second try included, is mailed once."""
@@ -165,35 +180,38 @@ class Claimer(Decider):
             if goes or self._goes(way, cohort, now, suppressed=off, mailed=mailed):
                 mailed.add(way.person)
                 go.append((way, cohort))
-        first = queue.next_id(self.db) if go else 0
+        self._claim(go, now)
+
+    def _claim(self, go: list[tuple[Waiting, Cohort]], now: datetime) -> None:
+        """Claim mails that go for the first time, and plan what comes next for each."""
+        if not go:
+            return
+        claims: list[queue.ClaimRow] = []
+        ways: list[queue.WayRow] = []
         at, run_id = seconds(now), self.run_id
-        queue.claim(
-            self.db,
-            [
-                (number, way.id, cohort.step.name, cohort.step.kind.value, way.next_at or at, at, at, run_id)
-                for number, (way, cohort) in enumerate(go, first)
-            ],
-            [
-                (at, *cohort.course.plan(anchor=way.anchor, planned=way.next_at or at, now=at, mailed_at=at), way.id)
-                for way, cohort in go
-            ],
-        )
+        for number, (way, cohort) in enumerate(go, queue.next_id(self.db)):
+            mails, planned = cohort.mails, way.next_at or at
+            plan = cohort.course.plan(anchor=way.anchor, planned=planned, now=at, mailed_at=at)
+            claims.append((number, way.id, mails.step.name, str(mails.step.kind), planned, at, run_id))
+            ways.append((at, *plan, way.id))
+            self.claims[number] = mails.add(number, way)
+        queue.claim(self.db, claims, ways)
         for way, cohort in go:
-            if self.ctx.sequences[way.sequence].weekly:
-                enroll.weekly_again(self.db, self.ctx, way.due(cohort.step, suppressed=False), now)
-        for number, (way, cohort) in enumerate(go, first):
-            self.claims[number] = Claim(number, way, cohort.step, now)
+            if cohort.weekly:
+                enroll.weekly_again(self.db, self.ctx, way.due(cohort.mails.step, suppressed=False), now)
 
     def _cohort(self, way: Waiting, now: datetime) -> Cohort:
         """Return what holds for all who wait where one of them does."""
         due = way.due(self.next_step(way), suppressed=False)
         goes = alike(due.step) and isinstance(self.decide(due._replace(mailed_at=None), now), policy.Go)
-        known = way.sequence in self.ctx.sequences
-        return Cohort(due.step, goes, enroll.Course.after(self.ctx, due) if known else enroll.THE_END)
+        sequence = self.ctx.sequences.get(way.sequence)
+        course = enroll.Course.after(self.ctx, due) if sequence else enroll.THE_END
+        mails = self._mails(way.sequence, due.step, now)
+        return Cohort(mails, goes, course, weekly=sequence is not None and sequence.weekly)
 
     def _goes(self, way: Waiting, cohort: Cohort, now: datetime, *, suppressed: bool, mailed: set[int]) -> bool:
         """Decide about one person; record what is done when this mail does not go now."""
-        due = way.due(cohort.step, suppressed=suppressed)
+        due = way.due(cohort.mails.step, suppressed=suppressed)
         verdict = self.decide(due, now)
         if isinstance(verdict, policy.Go):
             return True
@@ -231,9 +249,9 @@ class Claimer(Decider):
         enroll.advance(self.db, self.ctx, due.subscriber, due.enrollment, planned=planned, now=now)
         if leave:
             feedback.sunset(self.db, self.ctx, due.subscriber, now)
-        self.tell(Outcome(due.subscriber.id, due.enrollment.sequence, due.step.name, status, reason, mailing_id))
+        self.tell([Outcome(due.subscriber.id, due.enrollment.sequence, due.step.name, status, reason, mailing_id)])
 
-    def tell(self, outcome: Outcome) -> None:
-        """Keep in mind what became of a due step, to be told when it is written down."""
-        self.tally.add(outcome.status)
-        self.outcomes.append(outcome)
+    def tell(self, outcomes: list[Outcome]) -> None:
+        """Keep in mind what became of due steps, to be told when it is written down."""
+        self.tally.update([outcome.status for outcome in outcomes])
+        self.outcomes += outcomes

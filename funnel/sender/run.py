@@ -27,7 +27,7 @@ from funnel.model import (
     Outgoing,
     Reply,
 )
-from funnel.sender.claim import Claim, Claimer, Mails, sort
+from funnel.sender.claim import Claim, Claimer, Mails
 from funnel.sender.journal import Journal, Stage
 from funnel.store import enrollments, mailings, queue, runs, subscribers
 from funnel.store import gifts as gift_rows
@@ -36,7 +36,7 @@ from funnel.store.lock import alone
 from funnel.transport import UnsentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -99,6 +99,7 @@ class Sender(Claimer):
         self._unwritten = 0
         self._refusal = ""  #: what the server said when it refused us as a sender
         self._ended: list[Claim] = []  #: not yet written down
+        self._write_by: datetime  #: when they have to be
         self._batch = SMALLEST
 
     def send_due(self, limit: int = 0) -> Iterator[Outcome]:
@@ -140,7 +141,7 @@ class Sender(Claimer):
         signup.purge(self.db, self.ctx, now)
 
     def _finish(self) -> None:
-        counts = {str(status): n for status, n in self.tally.counts.items()}
+        counts = {str(status): n for status, n in self.tally.items()}
         with self.db.transaction():
             runs.finish(self.db, self.run_id, now=self.clock(), counts=counts, note=self.halted)
             runs.drop_empty(self.db)
@@ -190,7 +191,7 @@ class Sender(Claimer):
         reason = "the run that sent it ended before the answer came; it may have arrived"
         mailings.finish(self.db, mailing.id, MailingStatus.UNCERTAIN, now=now, reason=reason)
         self._after_doubt(mailing, mailing.doubts, now)
-        self.tally.add(MailingStatus.UNCERTAIN)
+        self.tally[MailingStatus.UNCERTAIN] += 1
 
     def _taken(self, mailing: Mailing, now: datetime) -> None:
         reason = "the server took it; its words were lost with the run"
@@ -198,7 +199,7 @@ class Sender(Claimer):
         due = self.again(mailing)
         if due:
             self._sent(due)
-        self.tally.add(MailingStatus.SENT)
+        self.tally[MailingStatus.SENT] += 1
 
     def _after_doubt(self, mailing: Mailing, doubts: int, now: datetime) -> None:
         """Let a mail go again that was in doubt ``doubts`` times before, or leave it for a person to decide."""
@@ -216,9 +217,8 @@ class Sender(Claimer):
         """Hand over the claimed batch and yield what became of it, in groups, each after it was written down."""
         claims = list(self.claims.values())
         journal.begin(self.run_id, [claim.mailing_id for claim in claims])
-        ways = [(c.mailing_id, c.way.id, c.way.sequence, c.step.name) for c in claims]
         try:
-            self.guard.note_batch(self.run_id, ways, self.clock())
+            self.guard.note_batch(self.run_id, _numbers(self.mails.values()), self.clock())
             self.transport.open()
             # However this ends, the transport has let go of every mail before one is given back.
             with contextlib.closing(self._answers(claims, journal)) as answers:
@@ -242,7 +242,6 @@ class Sender(Claimer):
 
     def _ready(self, claims: list[Claim], journal: Journal) -> Iterator[Outgoing]:
         """Yield each claimed mail right before it may go; what cannot or must not go any more is settled here."""
-        sort(claims)
         sender = self.composer.sender.from_address
         for start in range(0, len(claims), AHEAD):
             for claim, mail in self._written(claims[start : start + AHEAD], sender, journal):
@@ -274,10 +273,10 @@ class Sender(Claimer):
     def _not_written(self, claim: Claim, why: str, journal: Journal) -> None:
         """Put off a mail that could not be written, and stop the run when that happens too often (F-47)."""
         now = self.clock()
-        settled = policy.unwritten(why, attempts=claim.attempts + 1, first=claim.first, now=now)
+        settled = policy.unwritten(why, attempts=claim.attempts + 1, first=claim.mails.first, now=now)
         self._close(claim, settled, None, now, journal)
         self._unwritten += 1
-        if policy.too_many_unwritten(self._unwritten, self.tally.total + len(self._ended)):
+        if policy.too_many_unwritten(self._unwritten, self.tally.total() + len(self._ended)):
             self.halted = f"{self._unwritten} mails could not be written: {why} Mend it; “funnel check” shows where."
 
     def _message(self, claim: Claim) -> tuple[bytes, bool]:
@@ -289,15 +288,11 @@ class Sender(Claimer):
 
     def _merged(self, mails: Mails) -> Merge:
         """Return one mail with all that goes into it for those who get it; raises ContentError."""
-        claims = mails.claims
-        first = claims[0]
-        sequence, step = first.way.sequence, first.step
+        claims, sequence, step, date = mails.claims, mails.sequence, mails.step, mails.first
         wanted = self.composer.wanted(sequence, step.name)
-        fields, own = self.fields_of(mails.crowd(), sequence, step, now=first.first, wanted=wanted)
+        fields, own = self.fields_of(mails.crowd(), sequence, step, now=date, wanted=wanted)
         to, numbers = [_envelope_address(claim.way) for claim in claims], [claim.mailing_id for claim in claims]
-        mails.merge = self.composer.merge(
-            sequence, step.name, fields, own, to=to, mailing_ids=numbers, date=first.first
-        )
+        mails.merge = self.composer.merge(sequence, step.name, fields, own, to=to, mailing_ids=numbers, date=date)
         claims.clear()  # they name each other, which would keep a batch in memory until it is looked for
         return mails.merge
 
@@ -322,7 +317,7 @@ class Sender(Claimer):
             return
         settled = policy.settle(
             reply.delivery, reply.code, reply.text, reply.stage,
-            attempts=claim.attempts + 1, first=claim.first, now=now,
+            attempts=claim.attempts + 1, first=claim.mails.first, now=now,
         )  # fmt: skip
         self._suspects += settled.suspect
         if settled.halt or (settled.suspect and self._suspects >= policy.SUSPECTS):
@@ -341,33 +336,34 @@ class Sender(Claimer):
         if stage is Stage.ACCEPTED:
             claim.message = b""  # a thousand of them would fill the memory
         del self.claims[claim.mailing_id]
+        if not self._ended:
+            self._write_by = now + SOON
         self._ended.append(claim)
 
     # --- writing down --------------------------------------------------------------------------
 
     def _enough(self) -> bool:
         """True when the answers at hand should be written down now."""
-        return bool(self.halted) or self._ended[-1].ended - self._ended[0].ended >= SOON
+        return bool(self.halted) or self._ended[-1].ended >= self._write_by
 
     def _record(self) -> None:
         """Write down how a group of mails ended, with all that follows from it, in one transaction."""
         ended, self._ended = self._ended, []
         if not ended:
             return
-        plain = [claim for claim in ended if _plainly_sent(claim)]
+        plain = [claim for claim in ended if claim.plainly_sent]
+        odd = [claim for claim in ended if not claim.plainly_sent] if len(plain) < len(ended) else []
         with self.db.transaction():
             queue.sent(self.db, [(seconds(c.ended), c.reply, c.mails.version, c.mailing_id) for c in plain])
-            for claim in ended if len(plain) < len(ended) else ():
-                if not _plainly_sent(claim):
-                    self._write_down(claim)
+            for claim in odd:
+                self._write_down(claim)
             runs.beat(self.db, self.run_id, self.clock())
             if self._refusal:
                 self._break()
-        self.guard.note_done((claim.mailing_id, claim.settled.status) for claim in ended)
-        for claim in ended:
-            way, settled = claim.way, claim.settled
-            words = settled.reason or claim.reply
-            self.tell(Outcome(way.person, way.sequence, claim.step.name, settled.status, words, claim.mailing_id))
+        sent = [claim.mailing_id for claim in ended if claim.settled.status is MailingStatus.SENT]
+        known = {MailingStatus.SENT, MailingStatus.UNCERTAIN}
+        self.guard.note_done(sent, [claim.mailing_id for claim in odd if claim.settled.status not in known])
+        self.tell([claim.outcome for claim in ended])
 
     def _write_down(self, claim: Claim) -> None:
         settled, now = claim.settled, claim.ended
@@ -432,11 +428,18 @@ class Sender(Claimer):
         yield from outcomes
 
 
-def _plainly_sent(claim: Claim) -> bool:
-    """Return whether this is a first try that was taken, from which nothing else follows."""
-    return claim.settled is policy.TAKEN and claim.again is None and claim.step.kind is not Kind.GUIDE
+def _numbers(batch: Iterable[Mails]) -> dict[str, tuple[list[int], list[int]]]:
+    """Return the mailings and ways of a batch by the names of the mails, as the send journal has them."""
+    found: dict[str, tuple[list[int], list[int]]] = {}
+    for mails in batch:
+        if mails.claims:
+            mailings, ways = found.setdefault(f"{mails.sequence}/{mails.step.name}", ([], []))
+            mailings += [claim.mailing_id for claim in mails.claims]
+            ways += [claim.way.id for claim in mails.claims]
+    return found
 
 
 def _envelope_address(way: Waiting) -> str:
     """Return the address as it goes into the envelope: as typed, with the domain as it is on the wire."""
-    return (way.email or "").rpartition("@")[0] + "@" + (way.email_key or "").rpartition("@")[2]
+    typed, key = way.email or "", way.email_key or ""
+    return typed if typed == key else typed.rpartition("@")[0] + "@" + key.rpartition("@")[2]

@@ -82,8 +82,8 @@ class Waiting(NamedTuple):
         )  # fmt: skip
 
 
-#: Of a claimed mail: its number, way, step, kind, when it was due, when it is claimed, twice, and by which run.
-ClaimRow = tuple[int, int, str, str, int, int, int, int]
+#: Of a claimed mail: its number, way, step, kind, when it was due, when it is claimed, and by which run.
+ClaimRow = tuple[int, int, str, str, int, int, int]
 #: Of its way: when it led to a mail, its next step and when that comes, its anchor, why it ended, and its number.
 WayRow = tuple[int, str | None, int | None, int, str, int]
 
@@ -116,7 +116,7 @@ def claim(db: Database, claims: Sequence[ClaimRow], ways: Sequence[WayRow]) -> N
     """Record that a run sends these, and what comes next for each; in the caller's transaction."""
     db.many(
         """INSERT INTO mailing (id, enrollment_id, step, kind, status, due_at, claimed_at, first_at, attempts, run_id)
-           VALUES (?, ?, ?, ?, 'sending', ?, ?, ?, 1, ?)""",
+           VALUES (?1, ?2, ?3, ?4, 'sending', ?5, ?6, ?6, 1, ?7)""",
         claims,
     )
     db.many(

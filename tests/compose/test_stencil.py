@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from funnel.compose import letters, message
 from funnel.compose.stencil import Stencil, fits, mark
 from funnel.compose.template import environment
 from funnel.errors import ContentError
@@ -125,6 +126,30 @@ def test_one_whose_address_is_none_is_the_only_one_without_mail(quick: Composer)
         quick.one_of(merge, 1)
     for place in (0, 2):
         assert f"\r\nTo: {to[place]}\r\n".encode() in quick.one_of(merge, place)
+
+
+@pytest.mark.parametrize("planted", ["x\r\nBcc: eve@evil.example", "x\r\n\r\n<h1>body</h1>", "x\r\n folded"])
+@pytest.mark.parametrize("broken", ["unstructured", "addr_spec"])
+def test_among_many_the_last_gate_holds_when_a_cleaner_is_broken(
+    monkeypatch: pytest.MonkeyPatch, planted: str, broken: str
+) -> None:
+    """MSG-4: one copy is read for all of them only while none can have another header than it."""
+    for module in (letters, message):
+        monkeypatch.setattr(module, broken, lambda text: text.replace("%%", planted))
+    composer = small("Hello", subjects=("A tip for {{ name }}",))
+    own: dict[str, Column] = {
+        "name": ["Ann", "%%" if broken == "unstructured" else "Ben", "Cy"],
+        "unsubscribe_url": LinkColumn("https://go.mill.example/u/", [b"a" * 39, b"b" * 39, b"c" * 39]),
+    }
+    to = ["ann@mill.example", "ben@mill.example" if broken == "unstructured" else "%%@mill.example", "cy@mill.example"]
+    merge = composer.merge("series", "tip", fields(), own, to=to, mailing_ids=(1, 2, 3), date=DATE)
+    assert b"\r\nTo: ann@mill.example\r\n" in composer.one_of(merge, 0)
+    if broken == "unstructured" and planted.endswith("folded"):
+        assert b"\r\nSubject: A tip for x\r\n folded\r\n" in composer.one_of(merge, 1)
+    else:
+        with pytest.raises(ContentError, match="not the ones meant"):
+            composer.one_of(merge, 1)
+    assert b"\r\nTo: cy@mill.example\r\n" in composer.one_of(merge, 2)
 
 
 def test_most_of_the_sample_mails_have_a_stencil(quick: Composer) -> None:

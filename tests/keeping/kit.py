@@ -67,25 +67,32 @@ class Shop:
 
     def _note(self, db: Database, done: list[tuple[int, MailingStatus]]) -> None:
         """Tell the journal of a run, as the run itself does."""
-        claimed = [self.claim(db, mailing) for mailing, status in done if status is not MailingStatus.SKIPPED]
-        if claimed:
+        handed = [mailing for mailing, status in done if status is not MailingStatus.SKIPPED]
+        if handed:
             with Guard(db) as guard:
                 guard.check(self.clock())
                 with db.transaction():
                     guard.count()
-                guard.note_batch(1, claimed, self.clock())
-                guard.note_done(done)
+                guard.note_batch(1, self.named(db, *handed), self.clock())
+                known = {MailingStatus.SENT, MailingStatus.UNCERTAIN}
+                sent = [mailing for mailing, status in done if status is MailingStatus.SENT]
+                guard.note_done(sent, [mailing for mailing, status in done if status not in known])
 
     @staticmethod
-    def claim(db: Database, mailing: int) -> tuple[int, int, str, str]:
-        """Return a mail as the guard is told of it."""
-        row = db.one(
-            "SELECT m.id, e.id, e.sequence, m.step FROM mailing m JOIN enrollment e ON e.id = enrollment_id"
-            " WHERE m.id = ?",
-            (mailing,),
-        )
-        assert row is not None
-        return (row[0], row[1], row[2], row[3])
+    def named(db: Database, *numbers: int) -> dict[str, tuple[list[int], list[int]]]:
+        """Return mails as the guard is told of them."""
+        found: dict[str, tuple[list[int], list[int]]] = {}
+        for number in numbers:
+            row = db.one(
+                "SELECT e.id, e.sequence, m.step FROM mailing m JOIN enrollment e ON e.id = enrollment_id"
+                " WHERE m.id = ?",
+                (number,),
+            )
+            assert row is not None
+            mails, ways = found.setdefault(f"{row[1]}/{row[2]}", ([], []))
+            mails.append(number)
+            ways.append(row[0])
+        return found
 
     @staticmethod
     def address(db: Database, person: int) -> str:

@@ -218,7 +218,7 @@ def test_a_journal_that_cannot_be_written_keeps_all_mail_back(shop: Shop) -> Non
         guard._pen.close()
         guard._pen._handle = 999_999
         with pytest.raises(StoreError, match=r"does not take .*, the send journal"):
-            guard.note_batch(1, [(1, 1, "series", "guide")], shop.clock())
+            guard.note_batch(1, {"series/guide": ([1], [1])}, shop.clock())
         guard._pen = None
 
 

@@ -126,8 +126,11 @@ def about_to_go(shop: Shop, *outcome: MailingStatus) -> Path:
         way = db.value("SELECT id FROM enrollment WHERE sequence = 'series'")
         with db.transaction():
             guard.count()
-        guard.note_batch(1, [(99, way, "series", FIRST)], shop.clock())
-        guard.note_done((99, status) for status in outcome)
+        guard.note_batch(1, {f"series/{FIRST}": ([99], [way])}, shop.clock())
+        guard.note_done(
+            [99 for status in outcome if status is SENT],
+            [99 for status in outcome if status not in {SENT, MailingStatus.UNCERTAIN}],
+        )
     return kept
 
 
@@ -163,9 +166,9 @@ def test_a_mail_that_was_being_sent_during_the_backup_is_settled(
             (way,) = settling.waiting(db, shop.clock())
             settling.add(db, way, FIRST, "drip", MailingStatus.SENDING, at=shop.clock(), reason="")
         mailing = db.value("SELECT max(id) FROM mailing")
-        guard.note_batch(1, [shop.claim(db, mailing)], shop.clock())
+        guard.note_batch(1, shop.named(db, mailing), shop.clock())
         kept = keep(shop)
-        guard.note_done([(mailing, known)] if known else [])
+        guard.note_done([mailing] if known is SENT else [], [mailing] if known and known is not SENT else [])
     back(shop, kept)
     shop.resume()
 
@@ -432,8 +435,8 @@ def test_a_mail_of_a_step_that_is_no_more_is_recorded(shop: Shop) -> None:
         way = db.value("SELECT id FROM enrollment WHERE sequence = 'series'")
         with db.transaction():
             guard.count()
-        guard.note_batch(1, [(90, way, "series", "gone"), (91, way, "series", "guide")], shop.clock())
-        guard.note_done([(90, SENT), (91, SENT)])
+        guard.note_batch(1, {"series/gone": ([90], [way]), "series/guide": ([91], [way])}, shop.clock())
+        guard.note_done([90, 91], [])
     back(shop, kept)
 
     assert shop.resume().sent == {"series/gone": 1}

@@ -102,7 +102,7 @@ def test_claims_of_many_are_those_of_each(funnel: Funnel, seed: int) -> None:
             way = enrollments.by_id(db, claim.way.id)
             assert way is not None
             assert way.last_at == NOON.replace(microsecond=0)
-            claimed[way.id] = (claim.step.name, way.next_step, way.next_at, way.anchor_at, way.ended)
+            claimed[way.id] = (claim.mails.step.name, way.next_step, way.next_at, way.anchor_at, way.ended)
 
     assert claimed == expected
     assert 20 < len(claimed) < PEOPLE - 20

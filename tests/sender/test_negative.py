@@ -12,7 +12,7 @@ import pytest
 from funnel import enroll
 from funnel.app import Funnel
 from funnel.model import Delivery, Receipt, Reply
-from funnel.store import enrollments, events, mailings, queue, subscribers
+from funnel.store import enrollments, events, ledger, mailings, queue, subscribers
 from funnel.store.database import Database, seconds
 from funnel.transport.memory import MemoryTransport
 from tests.kit import Clock, confirm, make_funnel, sign_up
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NOON = datetime(2026, 6, 1, 17, 0, tzinfo=UTC)  # midday in Chicago
 ANN, BEN = "ann@mail.example", "ben@mail.example"
 LOST = Reply(Delivery.UNKNOWN, 0, "the server hung up", "dot")
+TAKEN = Reply(Delivery.ACCEPTED, 250, "2.0.0 Ok", "dot")
 BUSY = Reply(Delivery.TRANSIENT, 452, "4.2.2 mailbox full", "rcpt")
 
 
@@ -221,12 +222,28 @@ def test_what_was_claimed_is_not_claimed_again(funnel: Funnel) -> None:
         assert way is not None
         at = seconds(NOON)
         ways = [(at, None, None, at, "done", way.id)]
-        queue.claim(db, [(7, way.id, "confirm", "confirm", at, at, at, 1)], ways)
+        queue.claim(db, [(7, way.id, "confirm", "confirm", at, at, 1)], ways)
         with pytest.raises(sqlite3.IntegrityError), db.transaction():
-            queue.claim(db, [(8, way.id, "confirm", "confirm", at, at, at, 2)], ways)
+            queue.claim(db, [(8, way.id, "confirm", "confirm", at, at, 2)], ways)
         claimed = mailings.of_enrollment(db, way.id)
 
     assert [(mailing.id, mailing.run_id) for mailing in claimed] == [(7, 1)]
+
+
+@pytest.mark.parametrize(("reply", "ends"), [(LOST, []), (BUSY, [False]), (TAKEN, [True])])
+def test_the_send_journal_knows_how_a_mail_ended_only_where_that_is_known(
+    funnel: Funnel, out: MemoryTransport, reply: Reply, ends: list[bool]
+) -> None:
+    """F-46, P3: what may have arrived must not go again after a restore, as what was refused does."""
+    sign_up(funnel, ANN)
+    out.answer(ANN, reply)
+    run(funnel)
+
+    with funnel.session() as db:
+        records = list(ledger.read(ledger.path_of(db.path)))
+    assert [(record.sent, record.mailings) for record in records if isinstance(record, ledger.Ended)] == [
+        (end, [1]) for end in ends
+    ]
 
 
 def test_after_two_doubts_a_mail_never_goes_a_third_time(funnel: Funnel, clock: Clock, out: MemoryTransport) -> None:

@@ -40,7 +40,7 @@ with funnel.session() as db:
     sender = funnel.sender(db)
     for _ in sender.send_due():
         pass
-print(json.dumps(sender.tally.counts))
+print(json.dumps(sender.tally))
 """
 
 
