@@ -88,13 +88,8 @@ def open_step(sequence: Sequence, had: Collection[str]) -> Step | None:
     return steps[0] if steps else None
 
 
-class Plan(NamedTuple):
-    """What comes next on a way: a step and when, or why there is none; moments are UTC seconds."""
-
-    step: str | None
-    at: int | None
-    anchor: int
-    ended: str = ""
+#: What comes next on a way: a step and when that comes, its anchor, and why it ended; moments are UTC seconds.
+Plan = tuple[str | None, int | None, int, str]
 
 
 class Course(NamedTuple):
@@ -124,11 +119,11 @@ class Course(NamedTuple):
         if late >= DAY:
             anchor += late // DAY * DAY  # as ``moved_anchor`` does
         if self.step is None or self.wanted is None:
-            return Plan(None, None, anchor, "done")
+            return None, None, anchor, "done"
         at = self.wanted.of(anchor)
         if self.opens is not None:
             at = self.opens.of(at if mailed_at is None else max(at, mailed_at + self.gap))
-        return Plan(self.step.name, at, anchor)
+        return self.step.name, at, anchor, ""
 
 
 #: Nothing follows.
@@ -143,13 +138,11 @@ def advance(
     due = Due(
         enrollment, person, Step("", Kind.DRIP), suppressed=False, gap_days=choices.gap_days(db, person.id), had=had
     )
-    plan = Course.after(ctx, due).plan(
+    step, at, anchor, ended = Course.after(ctx, due).plan(
         anchor=seconds(enrollment.anchor_at), planned=seconds(planned), now=seconds(now),
         mailed_at=maybe_seconds(enrollments.last_mail_at(db, person.id)),
     )  # fmt: skip
-    enrollments.plan(
-        db, enrollment.id, step=plan.step, at=maybe_moment(plan.at), anchor=moment(plan.anchor), ended=plan.ended
-    )
+    enrollments.plan(db, enrollment.id, step=step, at=maybe_moment(at), anchor=moment(anchor), ended=ended)
     weekly_again(db, ctx, due, now)
 
 

@@ -84,7 +84,7 @@ class Slot:
 def in_html(value: object) -> str:
     """Return a field as one piece of an HTML part."""
     if type(value) is str:
-        return _short_html(value)
+        return _known_html(value)
     if isinstance(value, Link):
         return around(value, html_quoted)
     return value.html if isinstance(value, Slot) else quoted_printable(str(escape(value)))
@@ -93,7 +93,7 @@ def in_html(value: object) -> str:
 def in_text(value: object) -> str:
     """Return a field as one piece of a plain text part."""
     if type(value) is str:
-        return _short_text(value)
+        return _known_text(value)
     if isinstance(value, Link):
         return around(value)
     return value.text if isinstance(value, Slot) else quoted_printable(str(value))
@@ -115,12 +115,15 @@ def html_quoted(text: str) -> str:
     return quoted_printable(escaped(text))
 
 
-#: Names repeat, and the clinic's words come in every mail.
-@lru_cache(maxsize=256)
-def _short_text(text: str) -> str:
+def text_piece(text: str) -> str:
+    """Return words as one piece of a plain text part."""
     return text + SOFT_BREAK if PLAIN.fullmatch(text) else quoted_printable(text)
 
 
-@lru_cache(maxsize=256)
-def _short_html(text: str) -> str:
+def html_piece(text: str) -> str:
+    """Return words as one piece of an HTML part."""
     return text + SOFT_BREAK if PLAIN.fullmatch(text) else html_quoted(text)
+
+
+#: Names repeat, and the clinic's words come in every mail.
+_known_text, _known_html = lru_cache(maxsize=256)(text_piece), lru_cache(maxsize=256)(html_piece)

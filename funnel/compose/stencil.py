@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from jinja2 import meta, nodes
 
-from funnel.compose.quoted import Slot, around, html_quoted, in_html, in_text
+from funnel.compose.quoted import Slot, around, html_piece, html_quoted, text_piece
 from funnel.model import PERSONAL, Link, LinkColumn
 
 if TYPE_CHECKING:
@@ -132,7 +132,6 @@ def _filling(place: str, column: Column) -> Sequence[bytes]:
         if not TOKENS.fullmatch(b"".join(column.tokens)):
             raise NoFitError
         return column.tokens
-    if place in {"head", "url"}:
-        return [value.encode("ascii") for value in column]
-    encode = in_text if place == "text" else in_html
-    return [encode(value).encode("ascii") for value in column]
+    encode = {"text": text_piece, "html": html_piece}.get(place, str)
+    made = {value: encode(value).encode("ascii") for value in set(column)}  # many of them say the same
+    return [made[value] for value in column]
