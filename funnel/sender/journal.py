@@ -50,6 +50,7 @@ class Journal:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
+                self._left: bytes | None = os.pread(handle, os.fstat(handle).st_size, 0)  #: what the last run left
                 _make_room(handle, size)
                 self._map = mmap.mmap(handle, size)
             finally:
@@ -65,6 +66,7 @@ class Journal:
         struct.pack_into(f"<{len(ids)}q", self._map, HEAD.size, *ids)
         HEAD.pack_into(self._map, 0, MAGIC, seal.boot_id(), run_id, len(ids))
         self._place = {mailing_id: states + place for place, mailing_id in enumerate(ids)}
+        self._left = None
 
     def started(self, mailing_id: int) -> None:
         """Note that from now on nobody knows what becomes of a mail until it is answered."""
@@ -79,13 +81,7 @@ class Journal:
 
         A claimed mail of that run that is not named here was waiting: a batch is noted before it starts.
         """
-        magic, boot, run, count = HEAD.unpack_from(self._map, 0)
-        known = seal.boot_id()
-        if (magic, boot, run) != (MAGIC, known, run_id) or not known.strip(b"\0") or not 0 <= count <= self._room:
-            return None
-        ids = struct.unpack_from(f"<{count}q", self._map, HEAD.size)
-        states = HEAD.size + self._room * 8
-        return {mailing_id: Stage(min(self._map[states + i], 3)) for i, mailing_id in enumerate(ids)}
+        return _stages(self._map[:] if self._left is None else self._left, run_id)
 
     def close(self) -> None:
         """Close the file."""
@@ -96,6 +92,20 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _stages(raw: bytes, run_id: int) -> dict[int, Stage] | None:
+    """Return what a journal says, whatever its room; None when it is not of this run and this start of the machine."""
+    room = (len(raw) - HEAD.size) // 9
+    if room < 0:
+        return None
+    magic, boot, run, count = HEAD.unpack_from(raw, 0)
+    known = seal.boot_id()
+    if (magic, boot, run) != (MAGIC, known, run_id) or not known.strip(b"\0") or not 0 <= count <= room:
+        return None
+    ids = struct.unpack_from(f"<{count}q", raw, HEAD.size)
+    states = HEAD.size + room * 8
+    return {mailing_id: Stage(min(raw[states + i], 3)) for i, mailing_id in enumerate(ids)}
 
 
 def _make_room(handle: int, size: int) -> None:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from funnel.transport import Transport
 
 #: So many claims are committed together, more of them where the server is quick; a power cut leaves them in doubt.
-SMALLEST, LARGEST = 100, 1_000
+SMALLEST, LARGEST = 100, 4_000
 #: So many mails are written before the first of them goes, so that they can go in one rush: a server that has gone to
 #: sleep takes long to wake up.
 AHEAD = 8
@@ -334,7 +334,7 @@ class Sender(Claimer):
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
         if stage is Stage.ACCEPTED:
-            claim.message = b""  # a thousand of them would fill the memory
+            claim.message = b""  # thousands of them would fill the memory
         del self.claims[claim.mailing_id]
         if not self._ended:
             self._write_by = now + SOON

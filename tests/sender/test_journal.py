@@ -102,6 +102,21 @@ def test_what_was_noted_outlives_a_killed_process(path: Path) -> None:
         assert journal.stages(9) == {1: Stage.STARTED, 2: Stage.WAITING}
 
 
+@pytest.mark.parametrize("room", [ROOM // 2, ROOM - 1, ROOM * 5])
+def test_what_a_run_with_another_room_left_is_known(path: Path, room: int) -> None:
+    """An update may change how many mails a batch has."""
+    with Journal(path, ROOM) as journal:
+        journal.begin(1, [7, 8, 9])
+        journal.note(8, Stage.STARTED)
+        journal.note(9, Stage.ACCEPTED)
+
+    with Journal(path, room) as again:
+        assert again.stages(1) == {7: Stage.WAITING, 8: Stage.STARTED, 9: Stage.ACCEPTED}
+        again.begin(2, [3])
+        assert again.stages(1) is None
+        assert again.stages(2) == {3: Stage.WAITING}
+
+
 @pytest.mark.parametrize("boot", [b"another boot", b""])
 def test_after_another_start_of_the_machine_it_counts_for_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch, boot: bytes
