@@ -11,6 +11,7 @@ import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +21,7 @@ from funnel.config import Smtp
 from funnel.demo.mailserver import HANG_UP, SILENCE, TAKE_AND_HANG_UP, Accepted, MailServer
 from funnel.errors import TransportError
 from funnel.model import Delivery, Outgoing, Reply
-from funnel.transport import UnsentError
+from funnel.transport import UnsentError, smtp
 from funnel.transport.bucket import Bucket
 from funnel.transport.smtp import SmtpTransport
 
@@ -115,6 +116,16 @@ def test_never_more_connections_than_allowed_or_than_mails(server: MailServer, c
     assert found.of(Delivery.ACCEPTED) == arrived(server) == list(range(1, count + 1))
     assert server.opened <= max(1, min(connections, count))
     assert count < 40 or server.opened == connections
+
+
+@pytest.mark.parametrize("connections", [1, smtp.SEVERAL - 1, smtp.SEVERAL])
+def test_answers_are_waited_for_together_only_where_others_are_awaited(server: MailServer, connections: int) -> None:
+    """One that stands alone, or nearly so, is heard at once: nobody else would keep the server busy meanwhile."""
+    with patch("funnel.transport.smtp.time", wraps=time) as clock:
+        found = told(server, letters(40), connections)
+
+    assert found.of(Delivery.ACCEPTED) == arrived(server) == list(range(1, 41))
+    assert connections >= smtp.SEVERAL or not clock.sleep.called
 
 
 @pytest.mark.parametrize("connections", [1, 4])
