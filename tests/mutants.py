@@ -60,7 +60,7 @@ MUTATIONS = (
     # --- who has it, and who says so
     Mutation(
         "sent as soon as it is claimed", "store",
-        "VALUES (?, ?, ?, ?, 'sending', ?, ?, ?, 1, ?)", "VALUES (?, ?, ?, ?, 'sent', ?, ?, ?, 1, ?)",
+        "?4, 'sending', ?5", "?4, 'sent', ?5",
         (f"{RUN}::test_a_refusal_for_now_is_tried_again_with_the_same_bytes",),
     ),
     Mutation(
@@ -203,8 +203,23 @@ MUTATIONS = (
     ),
     Mutation(
         "one gets the next one's mail", "compose/letters.py",
-        "message = cut.stencil.filled(rows[place])", "message = cut.stencil.filled(rows[place - 1])",
+        "filled(filling.rows[place])", "filled(filling.rows[place - 1])",
         ("tests/compose/test_stencil.py::test_mails_merged_for_many_are_those_of_each",),
+    ),
+    Mutation(
+        "one copy's headers speak for all, whatever is in the others", "compose/letters.py",
+        "read_again=not speaks_for_all", "read_again=False",
+        ("tests/compose/test_stencil.py::test_among_many_the_last_gate_holds_when_a_cleaner_is_broken",),
+    ),
+    Mutation(
+        "what is in doubt goes again after a restore", "sender",
+        "known = {MailingStatus.SENT, MailingStatus.UNCERTAIN}", "known = {MailingStatus.SENT}",
+        (f"{NEGATIVE}::test_the_send_journal_knows_how_a_mail_ended_only_where_that_is_known",),
+    ),
+    Mutation(
+        "after an update nobody knows how far the last run came", "sender",
+        "self._left: bytes | None = os.pread(handle, os.fstat(handle).st_size, 0)", "self._left: bytes | None = b''",
+        (f"{JOURNAL}::test_what_a_run_with_another_room_left_is_known",),
     ),
     Mutation(
         "a suppression counts at the first try only", "sender",
