@@ -24,8 +24,10 @@ WAITING = """SELECT e.sequence, e.next_step, s.status, s.zone, s.paused_until, s
                FROM enrollment e CROSS JOIN subscriber s ON s.id = e.subscriber_id"""
 #: So many of the first columns are of no one person: who has the same in all of them is in the same place.
 ALIKE = 7
-#: Costs what is due, not what is stored.
-DUE = f"{WAITING} WHERE e.next_at <= :now ORDER BY e.next_at, e.id LIMIT :limit"
+#: Those that waited longest; costs what is due, not what is stored.
+LONGEST = "SELECT id FROM enrollment WHERE next_at <= :now ORDER BY next_at, id LIMIT :limit"
+#: In the order they are stored in, page after page: so they are read, and so what becomes of them is written.
+DUE = f"{WAITING} WHERE e.id IN ({LONGEST}) ORDER BY e.id"
 ONE = f"{WAITING} WHERE e.id = :id"
 
 
@@ -89,7 +91,7 @@ WayRow = tuple[int, str | None, int | None, int, str, int]
 
 
 def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
-    """Return at most ``limit`` ways whose next step is due, the longest waiting first."""
+    """Return at most ``limit`` ways whose next step is due, those that waited longest, by their numbers."""
     return list(map(Waiting._make, db.tuples(DUE, {"now": seconds(now), "limit": limit})))
 
 

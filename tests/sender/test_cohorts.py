@@ -11,7 +11,7 @@ import pytest
 
 from funnel import enroll, policy
 from funnel.schedule import due_at, moved_anchor, zone
-from funnel.store import enrollments, events
+from funnel.store import enrollments, events, queue
 from funnel.store.database import seconds
 from tests.kit import make_funnel
 
@@ -106,3 +106,17 @@ def test_claims_of_many_are_those_of_each(funnel: Funnel, seed: int) -> None:
 
     assert claimed == expected
     assert 20 < len(claimed) < PEOPLE - 20
+
+
+def test_who_waits_longest_comes_first(funnel: Funnel) -> None:
+    """Nobody is passed over for ever where more are due than a batch takes; what is shown is in that order, too."""
+    with funnel.session() as db:
+        with db.transaction():
+            crowd(funnel, db, 1)
+        rows = db.all("SELECT id, next_at FROM enrollment ORDER BY next_at, id")
+        sender = funnel.sender(db)
+        shown = [due.enrollment.id for due in sender.waiting(NOON, PEOPLE)]
+        taken = [way.id for way in queue.due(db, NOON, 50)]
+
+    assert shown == [row[0] for row in rows]
+    assert taken == sorted(row[0] for row in rows[:50])
