@@ -212,8 +212,8 @@ MUTATIONS = (
         ("tests/compose/test_stencil.py::test_among_many_the_last_gate_holds_when_a_cleaner_is_broken",),
     ),
     Mutation(
-        "what is in doubt goes again after a restore", "sender",
-        "known = {MailingStatus.SENT, MailingStatus.UNCERTAIN}", "known = {MailingStatus.SENT}",
+        "what is in doubt goes again after a restore", "keeping/guard.py",
+        "SENT_OR_UNKNOWN = (MailingStatus.SENT, MailingStatus.UNCERTAIN)", "SENT_OR_UNKNOWN = (MailingStatus.SENT,)",
         (f"{NEGATIVE}::test_the_send_journal_knows_how_a_mail_ended_only_where_that_is_known",),
     ),
     Mutation(

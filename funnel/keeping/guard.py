@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from funnel.errors import ElsewhereError, SealError
+from funnel.model import MailingStatus
 from funnel.store import events, ledger, runs, seal
 from funnel.store.database import moment, seconds
 from funnel.store.ledger import Batch, Ended, Mark
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from funnel.store.database import Database
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 #: A run of another machine that gave no sign of life for so long is over.
 LEASE = timedelta(minutes=15)
+SENT_OR_UNKNOWN = (MailingStatus.SENT, MailingStatus.UNCERTAIN)
 WHAT_TO_DO = "Nothing was sent. Run “funnel restore --resume” to see what is known, and to let sending go on."
 
 
@@ -109,9 +112,11 @@ class Guard:
         pen, sealed = self._opened()
         pen.write([Batch(sealed.epoch, self._number, self._acts, seconds(now), run_id, mails).line()])
 
-    def note_done(self, sent: list[int], not_sent: list[int]) -> None:
+    def note_done(self, outcomes: Sequence[tuple[int, MailingStatus]]) -> None:
         """Tell the journal how mails of the batch ended; those of unknown fate are left open there."""
         pen, _ = self._opened()
+        sent = [mailing for mailing, status in outcomes if status is MailingStatus.SENT]
+        not_sent = [mailing for mailing, status in outcomes if status not in SENT_OR_UNKNOWN]
         lines = [Ended(yes, ids).line() for yes, ids in ((True, sent), (False, not_sent)) if ids]
         if lines:
             pen.write(lines, durable=False)

@@ -40,7 +40,6 @@ class Claim:
     mails: Mails  #: those it is written with
     place: int  #: among them
     again: Due | None = None  #: set when a deferred mail goes again
-    message: bytes = b""  #: while it is on its way, or may have to go again
     ended: datetime = field(init=False)  #: when it was answered, what that means, and in which words
     settled: policy.Settled = field(init=False)
     reply: str = ""
@@ -183,9 +182,13 @@ class Claimer(Decider):
         self._claim(go, now)
 
     def _claim(self, go: list[tuple[Waiting, Cohort]], now: datetime) -> None:
-        """Claim mails that go for the first time, and plan what comes next for each."""
+        """Claim mails that go for the first time, and plan what comes next for each.
+
+        They are written, and go, in the order their ways are stored in.
+        """
         if not go:
             return
+        go.sort(key=lambda one: one[0].id)
         claims: list[queue.ClaimRow] = []
         ways: list[queue.WayRow] = []
         at, run_id = seconds(now), self.run_id

@@ -64,7 +64,7 @@ class Decider:
 
     def waiting(self, now: datetime, limit: int) -> list[Due]:
         """Return at most ``limit`` due steps with all a decision needs, the longest waiting first."""
-        found = sorted(queue.due(self.db, now, limit), key=lambda way: (way.next_at or 0, way.id))
+        found = queue.due(self.db, now, limit)
         suppressed = self.suppressed_among(found)
         return [way.due(self.next_step(way), suppressed=way.email_key in suppressed) for way in found]
 

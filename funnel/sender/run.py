@@ -99,7 +99,6 @@ class Sender(Claimer):
         self._unwritten = 0
         self._refusal = ""  #: what the server said when it refused us as a sender
         self._ended: list[Claim] = []  #: not yet written down
-        self._write_by: datetime  #: when they have to be
         self._batch = SMALLEST
 
     def send_due(self, limit: int = 0) -> Iterator[Outcome]:
@@ -218,7 +217,7 @@ class Sender(Claimer):
         claims = list(self.claims.values())
         journal.begin(self.run_id, [claim.mailing_id for claim in claims])
         try:
-            self.guard.note_batch(self.run_id, _numbers(self.mails.values()), self.clock())
+            self.guard.note_batch(self.run_id, _named(self.mails.values()), self.clock())
             self.transport.open()
             # However this ends, the transport has let go of every mail before one is given back.
             with contextlib.closing(self._answers(claims, journal)) as answers:
@@ -251,7 +250,6 @@ class Sender(Claimer):
                 if stopped:
                     self._close(claim, policy.Settled(MailingStatus.SKIPPED, stopped), None, self.clock(), journal)
                     continue
-                claim.message = mail.message
                 yield mail
 
     def _written(self, claims: list[Claim], sender: str, journal: Journal) -> list[tuple[Claim, Outgoing]]:
@@ -333,18 +331,14 @@ class Sender(Claimer):
         stage = Stage.ACCEPTED if settled.status is MailingStatus.SENT else Stage.REFUSED
         if not (reply and reply.delivery is Delivery.UNKNOWN):
             journal.note(claim.mailing_id, stage)
-        if stage is Stage.ACCEPTED:
-            claim.message = b""  # thousands of them would fill the memory
         del self.claims[claim.mailing_id]
-        if not self._ended:
-            self._write_by = now + SOON
         self._ended.append(claim)
 
     # --- writing down --------------------------------------------------------------------------
 
     def _enough(self) -> bool:
         """True when the answers at hand should be written down now."""
-        return bool(self.halted) or self._ended[-1].ended >= self._write_by
+        return bool(self.halted) or self._ended[-1].ended - self._ended[0].ended >= SOON
 
     def _record(self) -> None:
         """Write down how a group of mails ended, with all that follows from it, in one transaction."""
@@ -360,9 +354,7 @@ class Sender(Claimer):
             runs.beat(self.db, self.run_id, self.clock())
             if self._refusal:
                 self._break()
-        sent = [claim.mailing_id for claim in ended if claim.settled.status is MailingStatus.SENT]
-        known = {MailingStatus.SENT, MailingStatus.UNCERTAIN}
-        self.guard.note_done(sent, [claim.mailing_id for claim in odd if claim.settled.status not in known])
+        self.guard.note_done([(claim.mailing_id, claim.settled.status) for claim in ended])
         self.tell([claim.outcome for claim in ended])
 
     def _write_down(self, claim: Claim) -> None:
@@ -371,7 +363,10 @@ class Sender(Claimer):
             self.db, claim.mailing_id, settled.status, now=now, reason=settled.reason, retry_at=settled.retry_at,
             reply=claim.reply, version=claim.mails.version,
         )  # fmt: skip
-        self._keep_or_drop(claim.mailing_id, settled, claim.message)
+        if claim.reply and settled.status in {MailingStatus.DEFERRED, MailingStatus.UNCERTAIN}:
+            self._keep(claim)
+        else:
+            mailings.drop_bytes(self.db, claim.mailing_id)
         if settled.status is MailingStatus.SENT:
             self._sent(claim.due)
         elif settled.status is MailingStatus.UNCERTAIN:
@@ -384,12 +379,14 @@ class Sender(Claimer):
             feedback.apply(self.db, self.ctx, event, now)
             self.seen = -1  # our own writing is not seen in the version: from now on everybody is looked up
 
-    def _keep_or_drop(self, mailing_id: int, settled: policy.Settled, message: bytes) -> None:
-        open_states = {MailingStatus.DEFERRED, MailingStatus.UNCERTAIN}
-        if settled.status in open_states and message:
-            mailings.keep_bytes(self.db, mailing_id, message)
-        else:
-            mailings.drop_bytes(self.db, mailing_id)
+    def _keep(self, claim: Claim) -> None:
+        """Keep the bytes of a mail that may have to go again, unless an earlier try's are kept.
+
+        They are written once more, the same: to hold those of all that a server puts off would fill the memory.
+        """
+        merge = claim.mails.merge
+        if merge and not (claim.again and mailings.kept_bytes(self.db, claim.mailing_id)):
+            mailings.keep_bytes(self.db, claim.mailing_id, self.composer.one_of(merge, claim.place))
 
     def _sent(self, due: Due) -> None:
         if due.step.kind is Kind.GUIDE:
@@ -428,7 +425,7 @@ class Sender(Claimer):
         yield from outcomes
 
 
-def _numbers(batch: Iterable[Mails]) -> dict[str, tuple[list[int], list[int]]]:
+def _named(batch: Iterable[Mails]) -> dict[str, tuple[list[int], list[int]]]:
     """Return the mailings and ways of a batch by the names of the mails, as the send journal has them."""
     found: dict[str, tuple[list[int], list[int]]] = {}
     for mails in batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from funnel.model import Due, Enrollment, Status, Subscriber
@@ -26,7 +27,7 @@ WAITING = """SELECT e.sequence, e.next_step, s.status, s.zone, s.paused_until, s
 ALIKE = 7
 #: Those that waited longest; costs what is due, not what is stored.
 LONGEST = "SELECT id FROM enrollment WHERE next_at <= :now ORDER BY next_at, id LIMIT :limit"
-#: In the order they are stored in, page after page: so they are read, and so what becomes of them is written.
+#: Read in the order they are stored in, page after page.
 DUE = f"{WAITING} WHERE e.id IN ({LONGEST}) ORDER BY e.id"
 ONE = f"{WAITING} WHERE e.id = :id"
 
@@ -84,6 +85,7 @@ class Waiting(NamedTuple):
         )  # fmt: skip
 
 
+NEXT_AT = itemgetter(Waiting._fields.index("next_at"))
 #: Of a claimed mail: its number, way, step, kind, when it was due, when it is claimed, and by which run.
 ClaimRow = tuple[int, int, str, str, int, int, int]
 #: Of its way: when it led to a mail, its next step and when that comes, its anchor, why it ended, and its number.
@@ -91,8 +93,10 @@ WayRow = tuple[int, str | None, int | None, int, str, int]
 
 
 def due(db: Database, now: datetime, limit: int) -> list[Waiting]:
-    """Return at most ``limit`` ways whose next step is due, those that waited longest, by their numbers."""
-    return list(map(Waiting._make, db.tuples(DUE, {"now": seconds(now), "limit": limit})))
+    """Return at most ``limit`` ways whose next step is due, the longest waiting first."""
+    found = list(map(Waiting._make, db.tuples(DUE, {"now": seconds(now), "limit": limit})))
+    found.sort(key=NEXT_AT)
+    return found
 
 
 def one(db: Database, enrollment_id: int) -> Waiting | None:

@@ -74,9 +74,7 @@ class Shop:
                 with db.transaction():
                     guard.count()
                 guard.note_batch(1, self.named(db, *handed), self.clock())
-                known = {MailingStatus.SENT, MailingStatus.UNCERTAIN}
-                sent = [mailing for mailing, status in done if status is MailingStatus.SENT]
-                guard.note_done(sent, [mailing for mailing, status in done if status not in known])
+                guard.note_done(done)
 
     @staticmethod
     def named(db: Database, *numbers: int) -> dict[str, tuple[list[int], list[int]]]:

@@ -127,10 +127,7 @@ def about_to_go(shop: Shop, *outcome: MailingStatus) -> Path:
         with db.transaction():
             guard.count()
         guard.note_batch(1, {f"series/{FIRST}": ([99], [way])}, shop.clock())
-        guard.note_done(
-            [99 for status in outcome if status is SENT],
-            [99 for status in outcome if status not in {SENT, MailingStatus.UNCERTAIN}],
-        )
+        guard.note_done([(99, status) for status in outcome])
     return kept
 
 
@@ -168,7 +165,7 @@ def test_a_mail_that_was_being_sent_during_the_backup_is_settled(
         mailing = db.value("SELECT max(id) FROM mailing")
         guard.note_batch(1, shop.named(db, mailing), shop.clock())
         kept = keep(shop)
-        guard.note_done([mailing] if known is SENT else [], [mailing] if known and known is not SENT else [])
+        guard.note_done([(mailing, known)] if known else [])
     back(shop, kept)
     shop.resume()
 
@@ -436,7 +433,7 @@ def test_a_mail_of_a_step_that_is_no_more_is_recorded(shop: Shop) -> None:
         with db.transaction():
             guard.count()
         guard.note_batch(1, {"series/gone": ([90], [way]), "series/guide": ([91], [way])}, shop.clock())
-        guard.note_done([90, 91], [])
+        guard.note_done([(90, SENT), (91, SENT)])
     back(shop, kept)
 
     assert shop.resume().sent == {"series/gone": 1}

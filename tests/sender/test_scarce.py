@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from benchmarks.engine import NOW, STEP, fill
 from tests.kit import TOP, make_funnel
 
@@ -30,7 +32,7 @@ class Nowhere:
     def deliver_all(self, mails, starting):
         for mail in mails:
             starting(mail.mailing_id)
-            yield mail, Reply(Delivery.ACCEPTED, 250, "ok", "dot")
+            yield mail, Reply(Delivery.{delivery}, {code}, "so", "dot")
 
 most = {files}, {bytes}
 for what, limit in zip((resource.RLIMIT_NOFILE, resource.RLIMIT_DATA), most):
@@ -44,13 +46,17 @@ print(json.dumps(sender.tally))
 """
 
 
-def test_twenty_thousand_are_due_where_few_files_and_little_memory_are_all_there_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("delivery", "code", "status"), [("ACCEPTED", 250, "sent"), ("TRANSIENT", 451, "deferred")])
+def test_twenty_thousand_are_due_where_few_files_and_little_memory_are_all_there_is(
+    tmp_path: Path, delivery: str, code: int, status: str
+) -> None:
+    """Also when the server puts all of them off: what has to go again is kept on the disk."""
     funnel = make_funnel(tmp_path, now=NOW)
     funnel.composer.compiled(funnel.library.mail("series", STEP))  # as an earlier run has done
     fill(funnel, PEOPLE, mixed=False)
-    script = RUN.format(files=FILES, bytes=MEGABYTES * 1_000_000)
+    script = RUN.format(files=FILES, bytes=MEGABYTES * 1_000_000, delivery=delivery, code=code)
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "funnel.toml")], cwd=TOP, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"sent": PEOPLE}
+    assert json.loads(done.stdout) == {status: PEOPLE}
